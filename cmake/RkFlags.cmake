@@ -1,0 +1,35 @@
+# Compiler settings shared by every target of this build. Nothing here is exported to consumers.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+# No NDEBUG: broken invariants must not reach a checkpoint, in any build type.
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
+
+if(PROJECT_IS_TOP_LEVEL)
+  find_program(RK_CCACHE ccache)
+  if(RK_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${RK_CCACHE}")
+  endif()
+endif()
+
+set(RK_WARNINGS -Wall -Wextra -Wshadow -Wconversion)
+if(PROJECT_IS_TOP_LEVEL)
+  list(APPEND RK_WARNINGS -Werror)
+endif()
+
+if(RK_SANITIZE STREQUAL "address")
+  set(RK_SANITIZE_FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+elseif(RK_SANITIZE STREQUAL "thread")
+  set(RK_SANITIZE_FLAGS -fsanitize=thread -fno-omit-frame-pointer)
+elseif(NOT RK_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "RK_SANITIZE must be empty, 'address' or 'thread', not '${RK_SANITIZE}'")
+endif()
+
+# Results must agree bit for bit between executors and machines, so a*b+c is never contracted.
+function(rk_flags target)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:${RK_WARNINGS};-ffp-contract=off;${RK_SANITIZE_FLAGS}>)
+  target_link_options(${target} PRIVATE ${RK_SANITIZE_FLAGS})
+endfunction()

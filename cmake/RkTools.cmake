@@ -1,0 +1,39 @@
+# rk = tools/ + the examples. Their objects (all but tools/main.cpp) are shared with the tests.
+# A main.cpp inside an example folder is a program of its own: example_<folder>.
+file(GLOB rk_app_sources CONFIGURE_DEPENDS tools/*.cpp examples/*/*.cpp)
+file(GLOB rk_example_mains CONFIGURE_DEPENDS examples/*/main.cpp)
+set(rk_tool_main "${CMAKE_CURRENT_SOURCE_DIR}/tools/main.cpp")
+list(REMOVE_ITEM rk_app_sources "${rk_tool_main}" ${rk_example_mains})
+if(RK_CUDA)
+  file(GLOB rk_app_cuda CONFIGURE_DEPENDS tools/*.cu examples/*/*.cu)
+  list(APPEND rk_app_sources ${rk_app_cuda})
+endif()
+
+if(rk_app_sources)
+  add_library(rk_app OBJECT ${rk_app_sources})
+  target_link_libraries(rk_app PUBLIC
+    ringkernel nlohmann_json::nlohmann_json CLI11::CLI11 PNG::PNG
+    ringkernel_deps::sndfile ringkernel_deps::samplerate ringkernel_deps::xxhash)
+  if(RK_CUDA)
+    target_compile_definitions(rk_app PUBLIC RK_HAVE_CUDA=1)
+  endif()
+  rk_flags(rk_app)
+endif()
+
+if(EXISTS "${rk_tool_main}")
+  add_executable(rk "${rk_tool_main}")
+  target_link_libraries(rk PRIVATE ringkernel)
+  if(TARGET rk_app)
+    target_link_libraries(rk PRIVATE rk_app)
+  endif()
+  set_target_properties(rk PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+  rk_flags(rk)
+endif()
+
+foreach(main IN LISTS rk_example_mains)
+  cmake_path(GET main PARENT_PATH folder)
+  cmake_path(GET folder FILENAME name)
+  add_executable(example_${name} "${main}")
+  target_link_libraries(example_${name} PRIVATE ringkernel)
+  rk_flags(example_${name})
+endforeach()
