@@ -13,7 +13,6 @@ endif()
 string(APPEND CMAKE_CUDA_FLAGS
   " -std=c++20 --fmad=false --expt-relaxed-constexpr -Werror=all-warnings"
   " -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off -Xptxas=-v")
-unset(CMAKE_CUDA_STANDARD)
 set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O2 -g -lineinfo")
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 # Keeps the assembler's register and spill figures beside each object, for scripts/cuda_report.

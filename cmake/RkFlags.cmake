@@ -1,7 +1,4 @@
 # Compiler settings shared by every target of this build. Nothing here is exported to consumers.
-set(CMAKE_CXX_STANDARD 20)
-set(CMAKE_CXX_STANDARD_REQUIRED ON)
-set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 # No NDEBUG: broken invariants must not reach a checkpoint, in any build type.
@@ -27,9 +24,10 @@ elseif(NOT RK_SANITIZE STREQUAL "")
   message(FATAL_ERROR "RK_SANITIZE must be empty, 'address' or 'thread', not '${RK_SANITIZE}'")
 endif()
 
-# Results must agree bit for bit between executors and machines, so a*b+c is never contracted.
+# The standard is a plain flag because CMake 3.25 applies CXX_STANDARD to CUDA sources too and then finds
+# no C++20 for nvcc. Results must agree bit for bit between executors and machines, so a*b+c is never contracted.
 function(rk_flags target)
   target_compile_options(${target} PRIVATE
-    $<$<COMPILE_LANGUAGE:CXX>:${RK_WARNINGS};-ffp-contract=off;${RK_SANITIZE_FLAGS}>)
+    $<$<COMPILE_LANGUAGE:CXX>:-std=c++20;${RK_WARNINGS};-ffp-contract=off;${RK_SANITIZE_FLAGS}>)
   target_link_options(${target} PRIVATE ${RK_SANITIZE_FLAGS})
 endfunction()

@@ -10,7 +10,6 @@ add_library(ringkernel STATIC ${rk_library_sources})
 add_library(ringkernel::ringkernel ALIAS ringkernel)
 target_include_directories(ringkernel PUBLIC
   $<BUILD_INTERFACE:${RK_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_compile_features(ringkernel PUBLIC cxx_std_20)
 target_link_libraries(ringkernel
   PUBLIC Threads::Threads
   PRIVATE $<BUILD_INTERFACE:Boost::headers> $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>
