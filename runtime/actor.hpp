@@ -1,0 +1,162 @@
+// What a user declares: message types, actor types and what a handler may do.
+//
+//   struct Ping { static constexpr std::uint8_t tag = 1; std::uint32_t n; };
+//   struct Player {
+//     using messages = rk::handles<Ping>;
+//     static constexpr const char* name = "player";      // optional: identifies the type in checkpoints
+//     static constexpr std::uint32_t version = 1;        // optional: of the state's layout
+//     rk::ref<Player> peer;
+//     template <class Ctx> RK_FN void on(const Ping& ping, Ctx& ctx) { ctx.send(peer, Ping{ping.n + 1}); }
+//   };
+//
+// A message may declare `max_sends` (default 4), `max_blocks` (default 0) and `max_host_sends` (default 1): a handler of it
+// starts only when there is room for that many messages, slab blocks and outputs, so that it never waits.
+#pragma once
+
+#include <ringkernel/runtime/message.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace rk {
+
+/// The messages an actor type handles.
+template <class... Messages>
+struct handles {
+  static constexpr std::uint32_t count = sizeof...(Messages);
+};
+
+/// What a handler may use up, at most.
+struct Budget {
+  std::uint32_t sends = 0;
+  std::uint32_t blocks = 0;
+  std::uint32_t host_sends = 0;
+};
+
+namespace detail {
+template <class M>
+constexpr std::uint32_t max_sends() {
+  if constexpr (requires { M::max_sends; }) return M::max_sends;
+  return 4;
+}
+template <class M>
+constexpr std::uint32_t max_blocks() {
+  if constexpr (requires { M::max_blocks; }) return M::max_blocks;
+  return 0;
+}
+template <class M>
+constexpr std::uint32_t max_host_sends() {
+  if constexpr (requires { M::max_host_sends; }) return M::max_host_sends;
+  return 1;
+}
+template <class A>
+constexpr std::uint32_t actor_version() {
+  if constexpr (requires { A::version; }) return A::version;
+  return 1;
+}
+/// Name of the type as the compiler prints it, without the function around it.
+template <class A>
+constexpr std::string_view pretty_name() {
+#if defined(__GNUC__)
+  constexpr std::string_view text = __PRETTY_FUNCTION__;
+  constexpr std::string_view key = "A = ";
+  constexpr auto begin = text.find(key) + key.size();
+  constexpr auto end = text.find_first_of(";]", begin);
+  return text.substr(begin, end - begin);
+#else
+  return "actor";
+#endif
+}
+template <class A>
+constexpr std::string_view actor_name() {
+  if constexpr (requires { std::string_view(A::name); }) return A::name;
+  return pretty_name<A>();
+}
+/// FNV-1a, 64 bit.
+constexpr std::uint64_t name_hash(std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325ull;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
+  return hash;
+}
+template <class A, class M>
+inline constexpr bool handles_message = false;
+template <class M, class... Ms>
+constexpr bool contains(handles<Ms...>) {
+  return (std::is_same_v<M, Ms> || ...);
+}
+template <class M, class... Ms>
+constexpr std::uint32_t largest_message(handles<Ms...>) {
+  std::uint32_t largest = 0;
+  ((largest = sizeof(Ms) > largest ? static_cast<std::uint32_t>(sizeof(Ms)) : largest), ...);
+  return largest;
+}
+}  // namespace detail
+
+template <class M>
+concept Message = std::is_trivially_copyable_v<M> && requires {
+  { M::tag } -> std::convertible_to<std::uint32_t>;
+} && (M::tag <= 255) && (alignof(M) <= 8) &&
+    (sizeof(M) <= kLargeMessageBytes - sizeof(MessageHeader) - sizeof(BlockRef));
+
+template <class A>
+concept Actor = std::is_trivially_copyable_v<A> && alignof(A) <= 16 && requires { typename A::messages; };
+
+template <class M>
+inline constexpr Budget kBudget{detail::max_sends<M>(), detail::max_blocks<M>(), detail::max_host_sends<M>()};
+
+/// Tells whether actors of type A handle messages of type M.
+template <class A, class M>
+constexpr bool handles_v = detail::contains<M>(typename A::messages{});
+
+struct MessageTypeInfo {
+  std::uint8_t tag;
+  std::uint32_t bytes;
+};
+
+/// One actor type of a program, as the host and the manifest see it.
+struct ActorTypeInfo {
+  std::string name;
+  std::uint64_t type_hash = 0;  ///< FNV-1a of the name; identifies the type in checkpoints
+  std::uint32_t version = 1;
+  std::uint32_t state_bytes = 0;
+  std::vector<MessageTypeInfo> messages;
+};
+
+/// The actor types of a program, in the order of its template arguments.
+struct ProgramInfo {
+  std::vector<ActorTypeInfo> types;
+  std::uint32_t message_slot_bytes = kSmallMessageBytes;
+};
+
+template <Actor A>
+ActorTypeInfo describe_actor() {
+  ActorTypeInfo info;
+  info.name = std::string(detail::actor_name<A>());
+  info.type_hash = detail::name_hash(info.name);
+  info.version = detail::actor_version<A>();
+  info.state_bytes = static_cast<std::uint32_t>(sizeof(A));
+  [&]<class... Ms>(handles<Ms...>) {
+    static_assert((Message<Ms> && ...), "a message is trivially copyable, has a tag up to 255 and at most 80 bytes; send "
+                                        "more as a block (Ctx::block)");
+    (info.messages.push_back({static_cast<std::uint8_t>(Ms::tag), static_cast<std::uint32_t>(sizeof(Ms))}), ...);
+  }(typename A::messages{});
+  return info;
+}
+
+/// 64-byte slots if every message fits beside a block reference, else 128.
+template <Actor... As>
+constexpr std::uint32_t message_slot_bytes() {
+  std::uint32_t largest = 0;
+  (
+      [&]<class... Ms>(handles<Ms...>) {
+        ((largest = sizeof(Ms) > largest ? static_cast<std::uint32_t>(sizeof(Ms)) : largest), ...);
+      }(typename As::messages{}),
+      ...);
+  return largest + sizeof(BlockRef) + sizeof(MessageHeader) <= kSmallMessageBytes ? kSmallMessageBytes
+                                                                                  : kLargeMessageBytes;
+}
+
+}  // namespace rk

@@ -1,0 +1,82 @@
+// Control lane: words that the host, the H2K dispatcher and the workers share. Data cannot starve it: it is no queue.
+//
+//   host --(HostControl, host memory)--> dispatcher --(DeviceControl, device memory)--> workers
+//   workers --(WorkerStatus, host memory)--> host
+//
+// A word is stored with release and loaded with acquire; words that belong together are ordered by the one stored last
+// (`cut_epoch` after `cut_position`, `read_request` after `read_actor`).
+#pragma once
+
+#include <ringkernel/runtime/message.hpp>
+
+#include <cstdint>
+
+namespace rk {
+
+enum class RunState : std::uint32_t { running = 0, paused = 1, stopping = 2 };
+
+/// Written by the host under its lane lock, read by the dispatcher.
+struct alignas(64) HostControl {
+  std::uint32_t run_state;     ///< RunState
+  std::uint32_t cut_epoch;     ///< newest cut asked for
+  std::uint32_t closed_epoch;  ///< newest cut that needs no more records: complete or abandoned
+  std::uint32_t read_request;  ///< number of the newest read
+  std::uint32_t read_actor;    ///< ActorId::word
+  std::uint32_t step_request;  ///< number of the newest step command
+  std::uint64_t step_budget;   ///< messages each worker may handle for it
+  std::uint64_t cut_position;  ///< H2K messages below this position were sent before the cut
+  std::int64_t clock_offset_us;  ///< host time minus device time
+};
+static_assert(sizeof(HostControl) == 64);
+
+/// The dispatcher's copy, read by every worker on every turn.
+struct alignas(64) DeviceControl {
+  std::uint32_t run_state;
+  std::uint32_t cut_epoch;
+  std::uint32_t closed_epoch;
+  std::uint32_t read_request;
+  std::uint32_t read_actor;
+  std::uint32_t step_request;
+  std::uint64_t step_budget;
+  std::int64_t clock_offset_us;
+  std::uint32_t workers_stopped;  ///< the dispatcher leaves last
+  std::uint32_t reserved[5];
+};
+static_assert(sizeof(DeviceControl) == 64);
+
+/// Why a handler ended the run.
+enum class Fault : std::uint32_t {
+  none = 0,
+  failed,              ///< ctx.fail(code)
+  too_many_sends,      ///< more sends than the message type declares
+  too_many_blocks,     ///< more slab blocks than the message type declares
+  block_too_large,     ///< a block larger than Capacities::slab_block_bytes
+  too_many_outputs,    ///< more host sends than the message type declares
+  unknown_message,     ///< a tag the actor does not handle
+};
+
+/// Written by one worker, read by the host. Counters are published sends before receives: a reader that takes all
+/// receives first and all sends afterwards, and finds them equal, has seen a quiescent system.
+struct alignas(64) WorkerStatus {
+  std::uint64_t sent;             ///< messages stamped, to workers and to the host
+  std::uint64_t received;         ///< messages handled or dead-lettered
+  std::uint64_t dead;             ///< of these: dead letters
+  std::uint64_t heartbeat;        ///< turns
+  std::uint32_t state;            ///< RunState reached
+  std::uint32_t step_done;        ///< newest finished step command
+  std::uint32_t fault;            ///< Fault
+  std::uint32_t fault_code;       ///< of ctx.fail
+  std::uint32_t fault_actor;      ///< ActorId::word
+  std::uint32_t fault_tag;
+  std::uint32_t epoch;            ///< newest cut taken
+  std::uint32_t reserved;
+  std::uint64_t stashed;          ///< messages in the stash now
+  std::uint64_t outbox;           ///< messages in the outbox now
+  std::uint64_t stash_total;      ///< messages ever set aside
+  std::uint64_t full_inbox_total; ///< times a send found the receiver's inbox full
+  std::uint64_t hlc;              ///< newest stamp
+  std::uint64_t pad[3];
+};
+static_assert(sizeof(WorkerStatus) == 128 + 0);
+
+}  // namespace rk

@@ -1,0 +1,161 @@
+// Slot-sequence rings: bounded queues whose slots carry their own commit word.
+//
+//   position:   n-2      n-1       n       n+1
+//             +-------+-------+-------+-------+      a slot is valid for position p when its commit word is p + 1:
+//   slots:    | n-1|..| n  |..| old|..| old|..|      zeroed memory is an empty ring, no head or tail is read on the
+//             +-------+-------+-------+-------+      latency path, and a 64-bit position never comes round again
+//
+// Invariants:
+//  1. A producer writes slot p only while p - consumed < capacity, and commits it with a release store of p + 1.
+//  2. The consumer reads slot p only after an acquire load of its commit word gave p + 1.
+//  3. `consumed` (the credit word) is stored with release after the last read of a slot; the producer's acquire load
+//     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value says "full".
+//
+// The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is a policy:
+// `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` for values.
+// Idea: D. Vyukov's bounded queue, with the consumer's marks replaced by credits so that slots are written once per lap.
+#pragma once
+
+#include <ringkernel/runtime/atomic.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rk {
+
+/// Slots of a power-of-two byte size whose first word is the commit word.
+struct StridedSlots {
+  std::byte* base = nullptr;
+  std::uint64_t mask = 0;  ///< capacity_slots - 1
+  std::uint32_t shift = 0;
+
+  RK_FN std::uint64_t capacity() const { return mask + 1; }
+  RK_FN std::byte* slot(std::uint64_t position) const { return base + ((position & mask) << shift); }
+  RK_FN std::uint64_t& commit_word(std::uint64_t position) const {
+    return *reinterpret_cast<std::uint64_t*>(slot(position));
+  }
+};
+
+template <class T>
+struct TypedSlot {
+  std::uint64_t commit;
+  T value;
+};
+
+/// Slots of values; the owner is SpscRing<T> (spsc_ring.hpp).
+template <class T>
+struct TypedSlots {
+  TypedSlot<T>* base = nullptr;
+  std::uint64_t mask = 0;
+
+  RK_FN std::uint64_t capacity() const { return mask + 1; }
+  RK_FN TypedSlot<T>* slot(std::uint64_t position) const { return base + (position & mask); }
+  RK_FN std::uint64_t& commit_word(std::uint64_t position) const { return slot(position)->commit; }
+};
+
+/// The words of a ring that both ends touch, one cache line each.
+struct alignas(128) RingWords {
+  alignas(64) std::uint64_t tail = 0;      ///< next ticket; used by multi-producer rings only
+  alignas(64) std::uint64_t consumed = 0;  ///< credits: positions below it may be overwritten
+};
+static_assert(sizeof(RingWords) == 128);
+
+/// The single producer's end. Private to its thread.
+template <class Slots, Scope S>
+class SpscProducer {
+ public:
+  SpscProducer() = default;
+  RK_FN SpscProducer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
+
+  /// Free slots, at least up to `wanted` if there are as many (re-reads the credits only when needed).
+  RK_FN bool has_room(std::uint64_t wanted = 1) {
+    if (position_ + wanted - consumed_cache_ <= slots_.capacity()) return true;
+    // acquire: the consumer is done reading below this; pairs with the release in SpscConsumer::release
+    consumed_cache_ = load_acquire<S>(words_->consumed);
+    return position_ + wanted - consumed_cache_ <= slots_.capacity();
+  }
+  /// The slot to fill next. Precondition: has_room().
+  RK_FN auto* claim() const { return slots_.slot(position_); }
+  /// Makes the claimed slot visible.
+  RK_FN void publish() {
+    // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::front
+    store_release<S>(slots_.commit_word(position_), position_ + 1);
+    ++position_;
+  }
+  RK_FN std::uint64_t position() const { return position_; }
+
+ private:
+  Slots slots_{};
+  RingWords* words_ = nullptr;
+  std::uint64_t position_ = 0;
+  std::uint64_t consumed_cache_ = 0;
+};
+
+/// The single consumer's end of an SPSC or MPSC ring. Private to its thread.
+template <class Slots, Scope S>
+class SpscConsumer {
+ public:
+  using SlotPointer = decltype(Slots{}.slot(0));
+  SpscConsumer() = default;
+  RK_FN SpscConsumer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
+
+  /// Slot at `position`, or null if nobody committed it yet.
+  RK_FN SlotPointer peek(std::uint64_t position) const {
+    if (position - position_ >= slots_.capacity()) return nullptr;
+    // acquire: pairs with the producer's release of the commit word
+    return load_acquire<S>(slots_.commit_word(position)) == position + 1 ? slots_.slot(position) : nullptr;
+  }
+  RK_FN SlotPointer front() const { return peek(position_); }
+  /// Ends the reading of front() and returns its slot to the producers.
+  RK_FN void pop() {
+    ++position_;
+    // release: our reads of the slot are over; pairs with the producers' acquire of the credit word
+    store_release<S>(words_->consumed, position_);
+  }
+  RK_FN std::uint64_t position() const { return position_; }
+
+ private:
+  Slots slots_{};
+  RingWords* words_ = nullptr;
+  std::uint64_t position_ = 0;
+};
+
+/// One of several producers of an MPSC ring. Private to its thread; the ring's words are shared.
+template <class Slots, Scope S>
+class MpscProducer {
+ public:
+  MpscProducer() = default;
+  RK_FN MpscProducer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
+
+  /// Takes a ticket if fewer than `limit` slots are in use; null if not. `position` receives the ticket, which must be
+  /// passed to publish() soon: the consumer cannot pass a ticket that was taken and not published.
+  RK_FN auto* try_claim(std::uint64_t& position, std::uint64_t limit) {
+    std::uint64_t ticket = load_relaxed<S>(words_->tail);  // relaxed: the claim below decides
+    for (;;) {
+      if (in_use(ticket) >= limit) {
+        // acquire: the consumer is done reading below this; pairs with SpscConsumer::pop
+        consumed_cache_ = load_acquire<S>(words_->consumed);
+        if (in_use(ticket) >= limit) return static_cast<decltype(slots_.slot(0))>(nullptr);
+      }
+      if (claim_relaxed<S>(words_->tail, ticket, ticket + 1)) break;
+    }
+    position = ticket;
+    return slots_.slot(ticket);
+  }
+  RK_FN void publish(std::uint64_t position) {
+    // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::peek
+    store_release<S>(slots_.commit_word(position), position + 1);
+  }
+  RK_FN std::uint64_t capacity() const { return slots_.capacity(); }
+
+ private:
+  // A stale ticket can lie behind the cached credit; it then counts as an empty ring and the claim fails.
+  RK_FN std::uint64_t in_use(std::uint64_t ticket) const {
+    return ticket > consumed_cache_ ? ticket - consumed_cache_ : 0;
+  }
+  Slots slots_{};
+  RingWords* words_ = nullptr;
+  std::uint64_t consumed_cache_ = 0;
+};
+
+}  // namespace rk

@@ -1,0 +1,69 @@
+// Bounded waiting: pause, then yield, then sleep. One Backoff per waiting loop; not shared.
+#pragma once
+
+#include <ringkernel/hlc/host_device.hpp>
+
+#include <cstdint>
+
+#if !defined(__CUDA_ARCH__)
+#include <chrono>
+#include <thread>
+#endif
+
+namespace rk {
+
+/// Cheap monotonic tick counter of the calling core. Only ratios and differences taken on one worker mean anything.
+RK_FN inline std::uint64_t ticks() {
+#if defined(__CUDA_ARCH__)
+  return static_cast<std::uint64_t>(clock64());
+#elif defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+
+/// Physical time in microseconds since 1970: the system clock, or the device's global timer (the host adds the offset).
+RK_FN inline std::uint64_t wall_clock_us() {
+#if defined(__CUDA_ARCH__)
+  std::uint64_t ns;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
+  return ns / 1000;
+#else
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                        std::chrono::system_clock::now().time_since_epoch())
+                                        .count());
+#endif
+}
+
+/// Waiting in three stages: spin for `kSpins` rounds, yield for `kYields`, then sleep `kSleepUs` each round. Spinning
+/// alone collapses where cores are shared.
+class Backoff {
+ public:
+  RK_FN void reset() { round_ = 0; }
+
+  RK_FN void wait() {
+    ++round_;
+#if defined(__CUDA_ARCH__)
+    __nanosleep(round_ < kSpins ? 20 : 200);
+#else
+    if (round_ < kSpins) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    } else if (round_ < kSpins + kYields) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(kSleepUs));
+    }
+#endif
+  }
+
+ private:
+  static constexpr std::uint32_t kSpins = 64;
+  static constexpr std::uint32_t kYields = 64;
+  static constexpr std::uint32_t kSleepUs = 50;
+  std::uint32_t round_ = 0;
+};
+
+}  // namespace rk
