@@ -20,14 +20,3 @@ endif()
 if(RK_BENCH)
   find_package(benchmark REQUIRED)
 endif()
-
-# These packages ask for C++11 as a compile feature, which makes CMake 3.25 append -std=c++17 to nvcc's flags
-# after our -std=c++20. Every target here is C++20 already.
-if(RK_CUDA)
-  foreach(target GTest::gtest GTest::gtest_main GTest::gmock GTest::gmock_main
-          nlohmann_json::nlohmann_json CLI11::CLI11)
-    if(TARGET ${target})
-      set_property(TARGET ${target} PROPERTY INTERFACE_COMPILE_FEATURES "")
-    endif()
-  endforeach()
-endif()
