@@ -1,0 +1,13 @@
+// RK_FN marks a function that runs on the host and on the device. Every room uses this mark, so
+// that one set of headers is both the CUDA device program and the host executor.
+#pragma once
+
+#if defined(__cplusplus) && __cplusplus < 202002L
+#error "ringkernel needs C++20; with nvcc pass -std=c++20"
+#endif
+
+#if defined(__CUDACC__)
+#define RK_FN __host__ __device__
+#else
+#define RK_FN
+#endif
