@@ -11,7 +11,8 @@ if(PROJECT_IS_TOP_LEVEL)
   endif()
 endif()
 
-set(RK_WARNINGS -Wall -Wextra -Wshadow -Wconversion)
+# Designated initializers leave members out on purpose.
+set(RK_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Wno-missing-field-initializers)
 if(PROJECT_IS_TOP_LEVEL)
   list(APPEND RK_WARNINGS -Werror)
 endif()
