@@ -1,0 +1,40 @@
+// What `rk inspect`, `rk verify` and `rk list` say about files and directories, as text.
+//
+// A path may be a `.rkcp` file, one checkpoint's directory, or a directory of checkpoints.
+// Thread-safety: free functions; they only read.
+//
+// Errors: `not_found`, `corrupt`, `incompatible`, `io`; a damaged file is never half shown.
+#pragma once
+
+#include <filesystem>
+#include <ringkernel/checkpoint/directory.hpp>
+#include <string>
+
+namespace rk::checkpoint {
+
+/// The JSON of one decoded file, without a line end: keys in the order kernel_id, kernel_type,
+/// step, grid, tile, hlc, custom (sorted), chunks [{type, id, uncompressed_size, crc32}], digest.
+[[nodiscard]] std::string file_json(const DecodedFile& file);
+
+/// A file: `file_json`. A checkpoint: {"manifest": .., "shards": [{"name", "bytes", "chunks"}]}. A
+/// directory of checkpoints: `list_json`.
+[[nodiscard]] Result<std::string> inspect_json(const std::filesystem::path& path);
+
+/// [{"directory","prefix","epoch","run_id","state","reason","bytes","hlc","created_at_us"}], oldest
+/// first.
+[[nodiscard]] std::string list_json(const std::vector<Entry>& entries);
+[[nodiscard]] Result<std::vector<Entry>> list_path(const std::filesystem::path& path, Depth depth);
+
+struct VerifyReport {
+  std::uint64_t files = 0;        ///< `.rkcp` files that verified
+  std::uint64_t checkpoints = 0;  ///< checkpoints that verified
+  std::uint64_t bytes = 0;
+  std::vector<Skipped> incomplete;  ///< commits that never ended; normal after a kill
+};
+
+/// Success: everything that claims to be complete verifies, every byte read. A checkpoint's
+/// directory without a MANIFEST is `corrupt` when it is what `path` names. Of several faults the
+/// message lists all, the code is `corrupt` if any is.
+[[nodiscard]] Result<VerifyReport> verify_path(const std::filesystem::path& path);
+
+}  // namespace rk::checkpoint
