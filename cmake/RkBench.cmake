@@ -1,8 +1,9 @@
 # One program per file of bench/. A peer to compare with lives in the same program.
-file(GLOB rk_bench_sources CONFIGURE_DEPENDS bench/*.cpp)
+# The CUDA build takes the .cu files only; the others are the host preset's.
 if(RK_CUDA)
-  file(GLOB rk_bench_cuda CONFIGURE_DEPENDS bench/*.cu)
-  list(APPEND rk_bench_sources ${rk_bench_cuda})
+  file(GLOB rk_bench_sources CONFIGURE_DEPENDS bench/*.cu)
+else()
+  file(GLOB rk_bench_sources CONFIGURE_DEPENDS bench/*.cpp)
 endif()
 foreach(source IN LISTS rk_bench_sources)
   cmake_path(GET source STEM name)

@@ -18,9 +18,8 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 # Keeps the assembler's register and spill figures beside each object, for scripts/cuda_report.
 set(CMAKE_CUDA_COMPILER_LAUNCHER "${CMAKE_CURRENT_SOURCE_DIR}/scripts/cuda_compile")
 enable_language(CUDA)
-# CMake 3.25 appends the newest standard it knows, -std=c++17, after our flag, and the last one wins.
-set(CMAKE_CUDA17_STANDARD_COMPILE_OPTION "-std=c++20")
-set(CMAKE_CUDA17_EXTENSION_COMPILE_OPTION "-std=c++20")
+include(RkCudaStandard)
+ringkernel_cuda_cxx20()
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0)
   message(FATAL_ERROR "nvcc ${CMAKE_CUDA_COMPILER_VERSION} found; 13.0 or newer is needed")
 endif()

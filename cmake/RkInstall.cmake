@@ -19,4 +19,5 @@ install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/ringkernelConfig.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/ringkernelConfigVersion.cmake"
   "${CMAKE_CURRENT_SOURCE_DIR}/cmake/RkFindPlain.cmake"
+  "${CMAKE_CURRENT_SOURCE_DIR}/cmake/RkCudaStandard.cmake"
   DESTINATION "${RK_PACKAGE_DIR}")
