@@ -1,0 +1,125 @@
+// The H2K dispatcher: the one reader of host memory on the device's side. It relays the control words and moves host
+// messages from the H2K ring into inboxes. For the cut it is a channel with its own stream.
+//
+// Invariants:
+//  1. Control first: a turn relays it before it looks at data.
+//  2. Host messages enter an inbox only while it is less than half full: actors' own traffic always has the other half.
+//  3. Cut: messages below HostControl::cut_position are old. Those still in the ring are recorded here and forwarded with
+//     the new colour; those forwarded before keep the old colour and are the receiving worker's to record.
+#pragma once
+
+#include <ringkernel/kernels/group.hpp>
+#include <ringkernel/kernels/outbox.hpp>
+#include <ringkernel/kernels/serializer.hpp>
+
+namespace rk {
+
+/// One lane.
+class Dispatcher {
+ public:
+  RK_FN explicit Dispatcher(const SystemView& system)
+      : system_(&system),
+        h2k_(system.h2k, system.h2k_words),
+        serializer_(system, system.worker_count, system.dispatcher_ring, system.dispatcher_words),
+        epoch_(system.base_epoch) {
+    for (std::uint32_t worker = 0; worker < system.worker_count; ++worker) {
+      system.dispatcher_peers[worker] =
+          InboxProducer(system.workers[worker].inbox, system.workers[worker].inbox_words);
+    }
+  }
+
+  /// One bounded round. False once the run stops. `worked` tells whether anything moved.
+  RK_FN bool turn(bool& worked) {
+    worked = relay_control();
+    if (stopping_) return false;
+    if (recorded_to_ < cut_position_) worked |= record_waiting();
+    worked |= forward();
+    return true;
+  }
+
+ private:
+  static constexpr std::uint32_t kMessagesPerTurn = 64;
+
+  RK_FN bool relay_control() {
+    HostControl& from = *system_->host_control;
+    // acquire: pairs with the host's release of the version
+    const std::uint32_t version = load_acquire<Scope::system>(from.version);
+    if (version == version_) return false;
+    version_ = version;
+    DeviceControl& to = *system_->device_control;
+    const std::uint32_t cut_epoch = load_relaxed<Scope::system>(from.cut_epoch);
+    closed_ = load_relaxed<Scope::system>(from.closed_epoch);
+    if (cut_epoch != epoch_) {
+      epoch_ = cut_epoch;
+      serializer_.begin(cut_epoch);
+      cut_position_ = load_relaxed<Scope::system>(from.cut_position);
+      recorded_to_ = h2k_.position();
+    }
+    const std::uint32_t run_state = load_relaxed<Scope::system>(from.run_state);
+    stopping_ = run_state == static_cast<std::uint32_t>(RunState::stopping);
+    store_relaxed<Scope::device>(to.run_state, run_state);
+    store_relaxed<Scope::device>(to.cut_epoch, cut_epoch);
+    store_relaxed<Scope::device>(to.closed_epoch, closed_);
+    store_relaxed<Scope::device>(to.read_actor, load_relaxed<Scope::system>(from.read_actor));
+    store_relaxed<Scope::device>(to.read_request, load_relaxed<Scope::system>(from.read_request));
+    store_relaxed<Scope::device>(to.step_budget, load_relaxed<Scope::system>(from.step_budget));
+    store_relaxed<Scope::device>(to.step_request, load_relaxed<Scope::system>(from.step_request));
+    store_relaxed<Scope::device>(to.clock_offset_us, load_relaxed<Scope::system>(from.clock_offset_us));
+    // release: publishes the words above; pairs with the workers' acquire of the version
+    store_release<Scope::device>(to.version, version);
+    return true;
+  }
+
+  RK_FN bool record_waiting() {
+    if (closed_ >= epoch_) {  // abandoned
+      recorded_to_ = cut_position_;
+      return false;
+    }
+    if (recorded_to_ < h2k_.position()) recorded_to_ = h2k_.position();
+    SingleGroup group;
+    bool worked = false;
+    for (std::uint32_t n = 0; n < kMessagesPerTurn && recorded_to_ < cut_position_; ++n) {
+      std::byte* slot = h2k_.peek(recorded_to_);
+      if (slot == nullptr || !serializer_.ring().has_room(system_->message_slot_bytes)) break;
+      serializer_.write_message(group, *system_, MessageView{slot, system_->message_slot_bytes}, nullptr);
+      ++recorded_to_;
+      worked = true;
+    }
+    return worked;
+  }
+
+  RK_FN bool forward() {
+    bool worked = false;
+    for (std::uint32_t n = 0; n < kMessagesPerTurn; ++n) {
+      std::byte* from = h2k_.front();
+      if (from == nullptr) break;
+      const auto& header = *reinterpret_cast<const MessageHeader*>(from);
+      // the host sends to live actors only, so the entry exists
+      const std::uint32_t worker = system_->actors[header.dst.index()].worker;
+      InboxProducer& peer = system_->dispatcher_peers[worker];
+      std::uint64_t position = 0;
+      std::byte* to = peer.try_claim(position, peer.capacity() / 2);
+      if (to == nullptr) break;
+      copy_message(to, from, system_->message_slot_bytes);
+      if (h2k_.position() < recorded_to_ && epoch_newer(static_cast<std::uint16_t>(epoch_), header.epoch)) {
+        reinterpret_cast<MessageHeader*>(to)->epoch = static_cast<std::uint16_t>(epoch_);
+      }
+      peer.publish(position);
+      h2k_.pop();
+      worked = true;
+    }
+    return worked;
+  }
+
+  const SystemView* system_;
+  SpscConsumer<StridedSlots, Scope::system> h2k_;
+  Serializer serializer_;
+  std::uint32_t version_ = 0;
+  std::uint32_t epoch_ = 0;
+  std::uint32_t closed_ = 0;
+  std::uint64_t cut_position_ = 0;  ///< of the open cut
+  std::uint64_t recorded_to_ = 0;   ///< H2K positions below it are recorded or forwarded
+  bool stopping_ = false;
+};
+
+}  // namespace rk

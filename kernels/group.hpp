@@ -1,0 +1,72 @@
+// Groups: the lanes that run one worker together. On CUDA a group is a block (cuda_executor.cuh); here are the host's.
+//
+// A group offers rank(), size(), sync(), broadcast(value of lane 0), sum(value of each lane). All of them except rank and
+// size are collective: every lane calls them in the same order.
+#pragma once
+
+#include <barrier>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace rk {
+
+/// A worker of one thread: everything collective is free.
+class SingleGroup {
+ public:
+  [[nodiscard]] static constexpr std::uint32_t rank() { return 0; }
+  [[nodiscard]] static constexpr std::uint32_t size() { return 1; }
+  static void sync() {}
+  template <class T>
+  static T broadcast(T value) {
+    return value;
+  }
+  static std::uint64_t sum(std::uint64_t value) { return value; }
+};
+
+/// A worker of several threads: what shows a missing barrier to ThreadSanitizer, because a group of one hides it.
+class ThreadGroup {
+ public:
+  static constexpr std::uint32_t kMaxLanes = 16;
+
+  /// Shared by the lanes of one worker.
+  struct Shared {
+    explicit Shared(std::uint32_t lanes) : lanes(lanes), barrier(static_cast<std::ptrdiff_t>(lanes)) {}
+    std::uint32_t lanes;
+    std::barrier<> barrier;
+    alignas(16) std::byte scratch[64];
+    std::uint64_t partial[kMaxLanes];
+  };
+
+  ThreadGroup(Shared& shared, std::uint32_t rank) : shared_(&shared), rank_(rank) {}
+
+  [[nodiscard]] std::uint32_t rank() const { return rank_; }
+  [[nodiscard]] std::uint32_t size() const { return shared_->lanes; }
+  void sync() { shared_->barrier.arrive_and_wait(); }
+
+  template <class T>
+  T broadcast(T value) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(Shared::scratch));
+    if (rank_ == 0) std::memcpy(shared_->scratch, &value, sizeof(T));
+    sync();
+    std::memcpy(&value, shared_->scratch, sizeof(T));
+    sync();
+    return value;
+  }
+
+  std::uint64_t sum(std::uint64_t value) {
+    shared_->partial[rank_] = value;
+    sync();
+    std::uint64_t total = 0;
+    for (std::uint32_t lane = 0; lane < shared_->lanes; ++lane) total += shared_->partial[lane];
+    sync();
+    return total;
+  }
+
+ private:
+  Shared* shared_;
+  std::uint32_t rank_;
+};
+
+}  // namespace rk

@@ -1,0 +1,21 @@
+// Planted bugs. A test program built with -DRK_MUTANT=<n> gets protocol bug n, and the check that guards the protocol must
+// fail on it; every other program gets none, and the branches below fold away.
+#pragma once
+
+#ifndef RK_MUTANT
+#define RK_MUTANT 0
+#endif
+
+namespace rk {
+
+enum class Mutant : int {
+  none = 0,
+  skip_message_record = 1,  ///< an in-flight message is handled without being recorded
+  handle_before_save = 2,   ///< the handler runs before its save unit was copied
+  no_lane_lock = 3,         ///< a host producer stamps and pushes without its lane lock
+  no_barrier = 4,           ///< a block is sent before all lanes have filled it
+};
+
+constexpr bool planted(Mutant mutant) { return static_cast<int>(mutant) == RK_MUTANT; }
+
+}  // namespace rk
