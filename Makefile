@@ -20,8 +20,10 @@ cuda: bootstrap  ## compile all CUDA code for sm_80 and sm_90, warnings are erro
 	@scripts/build_cuda -j $(JOBS)
 
 test: build      ## run the tests, then compile the CUDA code where nvcc >= 13 exists
-	ctest --preset host -j $(JOBS) --output-junit junit.xml
-	@scripts/build_cuda -j $(JOBS)
+	@status=0; \
+	ctest --preset host -j $(JOBS) --output-junit junit.xml || status=1; \
+	scripts/build_cuda -j $(JOBS) || status=1; \
+	exit $$status
 
 demo: build      ## run a sound through a room, kill it, resume it, compare
 	@scripts/demo
