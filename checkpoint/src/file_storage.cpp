@@ -138,8 +138,10 @@ Result<void> create_directories_durably(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, ignored)) return {};
   const auto parent = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   if (parent != path) RK_TRY(create_directories_durably(parent));
-  if (::mkdir(path.c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
-    return system_error("create the directory", path.string(), errno);
+  if (::mkdir(path.c_str(), kDirectoryMode) != 0) {
+    const int native = errno;
+    const bool is_there = native == EEXIST && std::filesystem::is_directory(path, ignored);
+    if (!is_there) return system_error("create the directory", path.string(), native);
   }
   RK_TRY_ASSIGN(const auto at, open_directory(parent, {}));
   return sync_fd(at.get(), parent.string());

@@ -23,11 +23,16 @@ unexpected system_error(std::string_view doing, const std::string& path, int nat
       code = ErrorCode::no_space;
       advice = ": free some space, keep fewer checkpoints or choose another directory";
       break;
+    case EFBIG:
+      code = ErrorCode::no_space;
+      advice = ": raise the limit on file sizes (ulimit -f)";
+      break;
     case EROFS: advice = ": choose a directory on a writable file system"; break;
     case EACCES:
     case EPERM: advice = ": check who owns it and its mode, or choose another directory"; break;
     case ENOENT: code = ErrorCode::not_found; break;
     case ELOOP: advice = ": symbolic links inside a checkpoint directory are not followed"; break;
+    case EEXIST: advice = ": it is never overwritten; move it away first"; break;
     case ENOTDIR: advice = ": a file or a symbolic link is where a directory should be"; break;
     case EMFILE:
     case ENFILE: advice = ": raise the limit on open files (ulimit -n)"; break;
