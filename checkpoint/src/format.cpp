@@ -24,7 +24,7 @@ class FusedWriter {
   }
 
   void append(Bytes bytes) {
-    constexpr std::size_t kBlockBytes = 64 * 1024;
+    constexpr std::size_t kBlockBytes = 8 * 1024;
     while (!bytes.empty()) {
       const Bytes block = bytes.first(std::min(bytes.size(), kBlockBytes));
       std::memcpy(out_.data() + position_, block.data(), block.size());
