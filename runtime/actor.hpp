@@ -15,6 +15,7 @@
 
 #include <ringkernel/runtime/message.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -81,13 +82,11 @@ constexpr std::uint64_t name_hash(std::string_view name) {
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
   return hash;
 }
-template <class A, class M>
-inline constexpr bool handles_message = false;
 template <class M, class... Ms>
 constexpr bool contains(handles<Ms...>) {
   return (std::is_same_v<M, Ms> || ...);
 }
-template <class M, class... Ms>
+template <class... Ms>
 constexpr std::uint32_t largest_message(handles<Ms...>) {
   std::uint32_t largest = 0;
   ((largest = sizeof(Ms) > largest ? static_cast<std::uint32_t>(sizeof(Ms)) : largest), ...);
@@ -98,7 +97,7 @@ constexpr std::uint32_t largest_message(handles<Ms...>) {
 template <class M>
 concept Message = std::is_trivially_copyable_v<M> && requires {
   { M::tag } -> std::convertible_to<std::uint32_t>;
-} && (M::tag <= 255) && (alignof(M) <= 8) &&
+} && (M::tag >= 0) && (M::tag <= 255) && (alignof(M) <= 8) &&
     (sizeof(M) <= kLargeMessageBytes - sizeof(MessageHeader) - sizeof(BlockRef));
 
 template <class A>
@@ -150,11 +149,8 @@ ActorTypeInfo describe_actor() {
 template <Actor... As>
 constexpr std::uint32_t message_slot_bytes() {
   std::uint32_t largest = 0;
-  (
-      [&]<class... Ms>(handles<Ms...>) {
-        ((largest = sizeof(Ms) > largest ? static_cast<std::uint32_t>(sizeof(Ms)) : largest), ...);
-      }(typename As::messages{}),
-      ...);
+  const auto widen = [&](std::uint32_t bytes) { largest = bytes > largest ? bytes : largest; };
+  (widen(detail::largest_message(typename As::messages{})), ...);
   return largest + sizeof(BlockRef) + sizeof(MessageHeader) <= kSmallMessageBytes ? kSmallMessageBytes
                                                                                   : kLargeMessageBytes;
 }

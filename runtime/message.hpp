@@ -98,10 +98,14 @@ RK_FN constexpr std::uint32_t widen_epoch(std::uint16_t colour, std::uint32_t re
                          static_cast<std::int16_t>(colour - static_cast<std::uint16_t>(reference))));
 }
 
+/// A word of memory that holds objects of other types. Without may_alias the compiler may move a user's typed stores across
+/// a copy made through plain words.
+using RawWord __attribute__((may_alias)) = std::uint64_t;
+
 /// Copies a message's value into another slot; the commit word of the destination is left alone.
 RK_FN inline void copy_message(std::byte* to, const std::byte* from, std::uint32_t slot_bytes) {
-  auto* out = reinterpret_cast<std::uint64_t*>(to);
-  auto* in = reinterpret_cast<const std::uint64_t*>(from);
+  auto* out = reinterpret_cast<RawWord*>(to);
+  auto* in = reinterpret_cast<const RawWord*>(from);
   for (std::uint32_t i = 1; i < slot_bytes / 8; ++i) out[i] = in[i];
 }
 

@@ -88,23 +88,24 @@ RK_FN constexpr std::uint64_t checksum_mix(std::uint64_t word, std::uint64_t pos
 }
 
 /// Copies `bytes` (a multiple of 8; both ends aligned to 8) and returns the lane's share of the checksum. Lane `rank` of
-/// `size` takes the words rank, rank + size, ...
+/// `size` takes the words rank, rank + size, ... `first_word` is the position of the first word in the payload.
 RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* from, std::uint64_t bytes,
-                                              std::uint32_t rank, std::uint32_t size) {
-  auto* out = reinterpret_cast<std::uint64_t*>(to);
-  auto* in = reinterpret_cast<const std::uint64_t*>(from);
+                                              std::uint32_t rank, std::uint32_t size,
+                                              std::uint64_t first_word = 0) {
+  auto* out = reinterpret_cast<RawWord*>(to);
+  auto* in = reinterpret_cast<const RawWord*>(from);
   const std::uint64_t words = bytes / 8;
   std::uint64_t sum = 0;
   if (size == 1) {
     for (std::uint64_t i = 0; i < words; ++i) {
       const std::uint64_t word = in[i];
       out[i] = word;
-      sum += checksum_mix(word, i);
+      sum += checksum_mix(word, first_word + i);
     }
     return sum;
   }
   // pairs of words: 16-byte accesses on the device
-  struct alignas(16) Pair {
+  struct __attribute__((may_alias, aligned(16))) Pair {
     std::uint64_t a, b;
   };
   const std::uint64_t pairs = (reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 == 0
@@ -113,11 +114,11 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
   for (std::uint64_t i = rank; i < pairs; i += size) {
     const Pair pair = reinterpret_cast<const Pair*>(in)[i];
     reinterpret_cast<Pair*>(out)[i] = pair;
-    sum += checksum_mix(pair.a, 2 * i) + checksum_mix(pair.b, 2 * i + 1);
+    sum += checksum_mix(pair.a, first_word + 2 * i) + checksum_mix(pair.b, first_word + 2 * i + 1);
   }
   for (std::uint64_t i = 2 * pairs + rank; i < words; i += size) {
     out[i] = in[i];
-    sum += checksum_mix(in[i], i);
+    sum += checksum_mix(in[i], first_word + i);
   }
   return sum;
 }
@@ -126,7 +127,7 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
 inline std::uint64_t record_checksum(const std::byte* payload, std::uint64_t bytes) {
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < bytes / 8; ++i) {
-    sum += checksum_mix(reinterpret_cast<const std::uint64_t*>(payload)[i], i);
+    sum += checksum_mix(reinterpret_cast<const RawWord*>(payload)[i], i);
   }
   return sum;
 }

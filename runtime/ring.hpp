@@ -70,7 +70,7 @@ class SpscProducer {
   /// Free slots, at least up to `wanted` if there are as many (re-reads the credits only when needed).
   RK_FN bool has_room(std::uint64_t wanted = 1) {
     if (position_ + wanted - consumed_cache_ <= slots_.capacity()) return true;
-    // acquire: the consumer is done reading below this; pairs with the release in SpscConsumer::release
+    // acquire: the consumer is done reading below this; pairs with the release in SpscConsumer::pop
     consumed_cache_ = load_acquire<S>(words_->consumed);
     return position_ + wanted - consumed_cache_ <= slots_.capacity();
   }
@@ -78,7 +78,7 @@ class SpscProducer {
   RK_FN auto* claim() const { return slots_.slot(position_); }
   /// Makes the claimed slot visible.
   RK_FN void publish() {
-    // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::front
+    // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::peek
     store_release<S>(slots_.commit_word(position_), position_ + 1);
     ++position_;
   }
