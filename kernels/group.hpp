@@ -4,6 +4,8 @@
 // size are collective: every lane calls them in the same order.
 #pragma once
 
+#include <ringkernel/hlc/host_device.hpp>
+
 #include <barrier>
 #include <cstddef>
 #include <cstdint>
@@ -15,14 +17,14 @@ namespace rk {
 /// A worker of one thread: everything collective is free.
 class SingleGroup {
  public:
-  [[nodiscard]] static constexpr std::uint32_t rank() { return 0; }
-  [[nodiscard]] static constexpr std::uint32_t size() { return 1; }
-  static void sync() {}
+  [[nodiscard]] RK_FN static constexpr std::uint32_t rank() { return 0; }
+  [[nodiscard]] RK_FN static constexpr std::uint32_t size() { return 1; }
+  RK_FN static void sync() {}
   template <class T>
-  static T broadcast(T value) {
+  RK_FN static T broadcast(T value) {
     return value;
   }
-  static std::uint64_t sum(std::uint64_t value) { return value; }
+  RK_FN static std::uint64_t sum(std::uint64_t value) { return value; }
 };
 
 /// A worker of several threads: what shows a missing barrier to ThreadSanitizer, because a group of one hides it.
@@ -32,7 +34,7 @@ class ThreadGroup {
 
   /// Shared by the lanes of one worker.
   struct Shared {
-    explicit Shared(std::uint32_t lanes) : lanes(lanes), barrier(static_cast<std::ptrdiff_t>(lanes)) {}
+    explicit Shared(std::uint32_t lane_count) : lanes(lane_count), barrier(static_cast<std::ptrdiff_t>(lane_count)) {}
     std::uint32_t lanes;
     std::barrier<> barrier;
     alignas(16) std::byte scratch[64];

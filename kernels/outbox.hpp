@@ -7,7 +7,7 @@
 //  3. send() never fails for lack of room: the worker reserved it before the handler started.
 #pragma once
 
-#include <ringkernel/hlc/clock.hpp>
+#include <ringkernel/runtime/actor.hpp>
 #include <ringkernel/runtime/system.hpp>
 
 namespace rk {

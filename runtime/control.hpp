@@ -3,8 +3,9 @@
 //   host --(HostControl, host memory)--> dispatcher --(DeviceControl, device memory)--> workers
 //   workers --(WorkerStatus, host memory)--> host
 //
-// A word is stored with release and loaded with acquire; words that belong together are ordered by the one stored last
-// (`cut_epoch` after `cut_position`, `read_request` after `read_actor`).
+// `version` is the commit word of each block: the writer changes the other words (relaxed), then stores a new version with
+// release; a reader that acquires a version it has not seen reads them all. A reader may see newer values than its version
+// stands for; each word is monotonic or independent, so that is harmless, and the next version makes it look again.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -17,30 +18,34 @@ enum class RunState : std::uint32_t { running = 0, paused = 1, stopping = 2 };
 
 /// Written by the host under its lane lock, read by the dispatcher.
 struct alignas(64) HostControl {
+  std::uint32_t version;       ///< commit word
   std::uint32_t run_state;     ///< RunState
   std::uint32_t cut_epoch;     ///< newest cut asked for
   std::uint32_t closed_epoch;  ///< newest cut that needs no more records: complete or abandoned
   std::uint32_t read_request;  ///< number of the newest read
   std::uint32_t read_actor;    ///< ActorId::word
   std::uint32_t step_request;  ///< number of the newest step command
+  std::uint32_t reserved_word;
   std::uint64_t step_budget;   ///< messages each worker may handle for it
   std::uint64_t cut_position;  ///< H2K messages below this position were sent before the cut
   std::int64_t clock_offset_us;  ///< host time minus device time
+  std::uint64_t reserved;
 };
 static_assert(sizeof(HostControl) == 64);
 
 /// The dispatcher's copy, read by every worker on every turn.
 struct alignas(64) DeviceControl {
+  std::uint32_t version;  ///< commit word
   std::uint32_t run_state;
   std::uint32_t cut_epoch;
   std::uint32_t closed_epoch;
   std::uint32_t read_request;
   std::uint32_t read_actor;
   std::uint32_t step_request;
+  std::uint32_t reserved;
   std::uint64_t step_budget;
   std::int64_t clock_offset_us;
-  std::uint32_t workers_stopped;  ///< the dispatcher leaves last
-  std::uint32_t reserved[5];
+  std::uint64_t pad[2];
 };
 static_assert(sizeof(DeviceControl) == 64);
 
@@ -77,6 +82,6 @@ struct alignas(64) WorkerStatus {
   std::uint64_t hlc;              ///< newest stamp
   std::uint64_t pad[3];
 };
-static_assert(sizeof(WorkerStatus) == 128 + 0);
+static_assert(sizeof(WorkerStatus) == 128);
 
 }  // namespace rk

@@ -38,6 +38,8 @@ class Executor {
   virtual Result<void> write(std::byte* device_to, const std::byte* from, std::uint64_t bytes) = 0;
   virtual Result<void> read(std::byte* to, const std::byte* device_from, std::uint64_t bytes) = 0;
 
+  /// Host time minus device time in microseconds, measured while nothing runs. Zero where both read one clock.
+  virtual std::int64_t clock_offset_us() { return 0; }
   /// Starts workers 0..n-1 and the H2K dispatcher and returns.
   virtual Result<void> launch(const SystemView& system) = 0;
   /// An error if the program died (device lost). Cheap; call it while waiting.

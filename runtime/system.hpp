@@ -28,6 +28,8 @@ struct Capacities {
   std::uint64_t snapshot_ring_bytes = 32ull << 20;  ///< per worker, at least 1 MiB; power of two
 };
 
+using InboxProducer = MpscProducer<StridedSlots, Scope::device>;
+
 /// A word in a slab's return ring: a block that comes back to its owner.
 struct BlockReturn {
   std::uint64_t commit;
@@ -50,13 +52,15 @@ struct WorkerView {
   std::uint64_t replay_count;
 
   std::byte* slab;             ///< slab_blocks blocks
+  std::uint32_t slab_block_bytes;
   StridedSlots slab_returns;   ///< blocks freed by other workers
   RingWords* slab_return_words;
   std::uint32_t* slab_free;    ///< stack of free blocks, private
   std::uint32_t slab_free_count;  ///< at launch
   std::uint32_t slab_blocks;
 
-  CutChannel* channels;  ///< workers + 1, private: running counters
+  CutChannel* channels;   ///< workers + 1, private: running counters
+  InboxProducer* peers;   ///< workers, private: this worker's sending ends
 
   StridedSlots k2h;
   RingWords* k2h_words;
@@ -80,6 +84,7 @@ struct SystemView {
   RingWords* h2k_words;
   std::byte* dispatcher_ring;
   StreamWords* dispatcher_words;
+  InboxProducer* dispatcher_peers;
 
   std::uint64_t seed;
   std::uint32_t base_epoch;         ///< epoch at launch: 0, or that of the restored checkpoint

@@ -1,0 +1,269 @@
+// The facade: one Runtime drives one device program on one executor.
+//
+//   auto runtime = rk::Runtime::create(rk::make_host_executor<Cell>(), options);
+//   if (!(*runtime)->restore_latest()->restored) (*runtime)->spawn<Cell>(n, init);
+//   auto report = (*runtime)->run({.max_walltime = 1h});
+//
+// Life: create; register on_output / on_cut / on_feed; restore_latest or spawn; run (starts the workers) any number of
+// times, with pause, step, resume in between; stop, or destroy.
+//
+// Threads: one thread controls (create to stop). send, read, request_* may be called from any thread. Callbacks run on the
+// runtime's service thread, under the host lane's lock: they must not call the Runtime, except through the Feed they get.
+#pragma once
+
+#include <ringkernel/runtime/actor.hpp>
+#include <ringkernel/runtime/executor.hpp>
+#include <ringkernel/runtime/result.hpp>
+#include <ringkernel/runtime/slot.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace rk {
+
+namespace checkpoint {
+class Storage;
+}
+
+/// How spawned actors are spread over workers.
+enum class Placement {
+  block,   ///< neighbours in spawn order share a worker
+  spread,  ///< round robin
+};
+
+struct CheckpointOptions {
+  std::string dir;                    ///< empty: no checkpoints
+  std::string prefix = "checkpoint";  ///< [A-Za-z0-9._-], names this application's checkpoints in `dir`
+  std::chrono::nanoseconds every{0};  ///< 0: on demand only
+  std::uint32_t keep = 3;             ///< newest checkpoints to keep, at least 1
+  bool fresh = false;                 ///< do not restore; start a new run id, delete nothing
+  /// A cut whose records are not all in by then is abandoned; the run goes on.
+  std::chrono::nanoseconds deadline = std::chrono::seconds(60);
+  std::uint32_t writers = 1;
+  /// Settings that a checkpoint must agree with to be restored; a difference is ErrorCode::incompatible and named.
+  std::map<std::string, std::string> identity;
+  /// Where checkpoints go instead of the file system at `dir`: for tests.
+  std::shared_ptr<checkpoint::Storage> storage;
+};
+
+struct RuntimeOptions {
+  std::uint32_t workers = 0;  ///< 0: the executor's default
+  Capacities capacity;
+  std::uint64_t seed = 1;     ///< of ctx.rng(); a restored run keeps its own
+  Placement placement = Placement::block;
+  std::uint32_t background_percent = 25;  ///< share of worker time for saving while a cut is open, 1..90
+  /// No message handled for this long while some are in flight: run() returns deadline_exceeded and says who waits. 0: never.
+  std::chrono::nanoseconds stall_deadline = std::chrono::seconds(60);
+  CheckpointOptions checkpoint;
+};
+
+/// Contiguous actors of one type.
+template <class A>
+struct ActorRange {
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+  [[nodiscard]] ref<A> operator[](std::uint32_t i) const { return {ActorId::make(first + i, 0)}; }
+};
+
+struct SpawnOptions {
+  std::uint32_t field_bytes = 0;                             ///< trailing field of every actor
+  std::function<std::uint32_t(std::uint32_t)> field_bytes_of;  ///< or of each, by index in the range
+};
+
+struct RestoreReport {
+  bool restored = false;
+  std::uint64_t epoch = 0;
+  std::string directory;
+  std::vector<std::string> skipped;  ///< newer checkpoints passed over: "name: why"
+};
+
+enum class StopReason { quiescent, requested, walltime };
+
+struct RunOptions {
+  std::chrono::nanoseconds max_walltime{0};  ///< 0: none
+  bool until_quiescent = true;               ///< return when nothing is in flight and the feed has ended
+  bool checkpoint_on_stop = true;            ///< requested or walltime: save before returning (with a checkpoint dir)
+};
+
+struct RunReport {
+  StopReason reason = StopReason::quiescent;
+  bool saved = false;  ///< a checkpoint was made durable on the way out
+};
+
+/// What one checkpoint cost.
+struct CheckpointCost {
+  std::uint32_t epoch = 0;
+  std::string directory;
+  std::uint64_t slots = 0;
+  std::uint64_t messages = 0;
+  std::uint64_t drained_bytes = 0;
+  std::uint64_t file_bytes = 0;
+  std::chrono::nanoseconds stream_time{};   ///< cut to all records out of the rings
+  std::chrono::nanoseconds durable_time{};  ///< cut to acknowledged
+  std::string content_digest;               ///< 32 hex digits, time stamps excluded
+};
+
+/// Counters of a run since start().
+struct RuntimeStats {
+  std::uint64_t sent = 0;      ///< by actors and host
+  std::uint64_t received = 0;  ///< handled by actors, dead, or consumed by the host
+  std::uint64_t dead = 0;
+  std::uint64_t stashed_total = 0;
+  std::uint64_t full_inbox_total = 0;
+  std::uint64_t stalls = 0;                 ///< waits for room in a snapshot ring
+  std::uint64_t stalled_ticks = 0;          ///< their length in worker ticks (CPU: time stamp counter)
+  std::uint32_t checkpoints = 0;            ///< durable ones
+  std::uint32_t checkpoint_failures = 0;
+  std::uint64_t drained_bytes = 0;
+  std::uint64_t file_bytes = 0;
+  std::string last_checkpoint;
+  std::string last_failure;
+};
+
+/// An output's envelope.
+struct OutputInfo {
+  ActorId source;
+  std::uint32_t source_sequence = 0;  ///< increases per actor: a sink can drop repeats after a restart
+  std::uint64_t hlc = 0;
+};
+
+/// The host's sending end inside on_feed.
+class Feed {
+ public:
+  /// would_block when the ring is full: return from the callback and go on in the next call.
+  template <class A, class M>
+  Result<void> send(ref<A> to, const M& message) {
+    static_assert(Message<M> && handles_v<A, M>, "the actor type does not list this message in `messages`");
+    return send_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
+  }
+  virtual bool has_room() = 0;
+
+ protected:
+  ~Feed() = default;
+  virtual Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) = 0;
+};
+
+/// What on_feed tells: more input will come, or this was all.
+enum class FeedState { more, ended };
+
+class Runtime {
+ public:
+  /// `executor` from make_host_executor or make_cuda_executor. invalid_argument, locked or io when the checkpoint directory
+  /// cannot be used.
+  static Result<std::unique_ptr<Runtime>> create(std::unique_ptr<Executor> executor, RuntimeOptions options = {});
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // --- before the start -------------------------------------------------------------------------------------------
+
+  /// Adds `count` actors. `init(i, actor, field)` runs once for each, at the latest in start(), on the calling thread of
+  /// start(); what it captures must live until then. The field is zeroed before.
+  template <Actor A, class Init>
+  Result<ActorRange<A>> spawn(std::uint32_t count, Init init, SpawnOptions options = {}) {
+    auto first = spawn_actors(detail::name_hash(detail::actor_name<A>()), count, std::move(options),
+                              [init = std::move(init)](std::uint32_t i, std::byte* state, std::span<std::byte> field) mutable {
+                                A actor{};
+                                if constexpr (std::is_invocable_v<Init&, std::uint32_t, A&, std::span<std::byte>>) {
+                                  init(i, actor, field);
+                                } else {
+                                  init(i, actor);
+                                }
+                                std::memcpy(state, &actor, sizeof(A));
+                              });
+    if (!first) return unexpected(first.error());
+    return ActorRange<A>{*first, count};
+  }
+
+  /// Receives outputs of type M. One callback per tag.
+  template <class M, class F>
+  void on_output(F callback) {
+    static_assert(Message<M>);
+    on_output_bytes(M::tag, [callback = std::move(callback)](const std::byte* payload, const OutputInfo& info) mutable {
+      M message;
+      std::memcpy(&message, payload, sizeof(M));
+      callback(message, info);
+    });
+  }
+  /// The application's part of a checkpoint. `save` runs at the host's cut; whatever it writes elsewhere (a file sink) it
+  /// must sync itself before it returns. `load` runs in restore_latest.
+  void on_cut(std::function<std::vector<std::byte>()> save, std::function<Result<void>(std::span<const std::byte>)> load);
+  /// Streams input: called again and again; sends what fits and returns. What it remembers about its position is consistent
+  /// with the cut, because both run under the lane's lock.
+  void on_feed(std::function<FeedState(Feed&)> feed);
+
+  /// Restores the newest valid checkpoint, if there is one; spawn nothing then. Passes over corrupt ones and says so.
+  Result<RestoreReport> restore_latest();
+
+  // --- running --------------------------------------------------------------------------------------------------------
+
+  /// Starts the workers; run() does it when needed. `paused`: they handle nothing until resume(), step() or run().
+  Result<void> start(bool paused = false);
+  Result<RunReport> run(RunOptions options = {});
+  Result<void> pause();
+  Result<void> resume();
+  /// While paused: lets every worker handle up to `messages` messages, and returns when they did or nothing is left to do.
+  Result<void> step(std::uint64_t messages);
+  /// Stops the workers. Messages in flight are lost unless a checkpoint holds them. Then only read and stats work.
+  Result<void> stop();
+
+  template <class A, class M>
+  Result<void> send(ref<A> to, const M& message) {
+    static_assert(Message<M> && handles_v<A, M>, "the actor type does not list this message in `messages`");
+    return send_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
+  }
+  /// A copy of an actor's state at a handler boundary, while it runs or after stop().
+  template <Actor A>
+  Result<A> read(ref<A> actor) {
+    auto slot = read_slot(actor.id);
+    if (!slot) return unexpected(slot.error());
+    if (slot->size() < sizeof(SlotHeader) + sizeof(A)) return fail(ErrorCode::invalid_argument, "another actor type");
+    A state;
+    std::memcpy(&state, slot->data() + sizeof(SlotHeader), sizeof(A));
+    return state;
+  }
+  /// The whole slot: SlotHeader, state, field (see slot.hpp).
+  Result<std::vector<std::byte>> read_slot(ActorId actor);
+
+  /// Takes a checkpoint and waits until it is durable.
+  Result<CheckpointCost> checkpoint_now();
+  /// Asks for one; run() goes on. Async-signal-safe.
+  void request_checkpoint();
+  /// Makes run() return. Async-signal-safe.
+  void request_stop();
+
+  [[nodiscard]] RuntimeStats stats() const;
+  [[nodiscard]] std::uint32_t workers() const;
+  [[nodiscard]] std::string executor_name() const;
+  /// Costs of all durable checkpoints of this Runtime, oldest first.
+  [[nodiscard]] std::vector<CheckpointCost> checkpoint_costs() const;
+  /// Digest of all slots after stop(): equal for equal final states, whatever the workers, executor and order of messages.
+  Result<std::string> state_digest();
+  /// Visits every slot (header, state, field) by id, after stop().
+  Result<void> for_each_slot(const std::function<void(const SlotHeader&, std::span<const std::byte> state,
+                                                      std::span<const std::byte> field)>& visit);
+
+ private:
+  struct Impl;
+  explicit Runtime(std::unique_ptr<Impl> impl);
+
+  using InitSlot = std::function<void(std::uint32_t, std::byte*, std::span<std::byte>)>;
+  using OutputCallback = std::function<void(const std::byte*, const OutputInfo&)>;
+  Result<std::uint32_t> spawn_actors(std::uint64_t type_hash, std::uint32_t count, SpawnOptions options, InitSlot init);
+  void on_output_bytes(std::uint8_t tag, OutputCallback callback);
+  Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rk

@@ -1,0 +1,127 @@
+#include "host_lane.hpp"
+
+#include <ringkernel/runtime/wait.hpp>
+
+#include <cstring>
+#include <string>
+
+namespace rk {
+
+HostLane::HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed,
+                   std::uint32_t source_sequence)
+    : system_(system),
+      h2k_(system.h2k, system.h2k_words),
+      channels_(system.worker_count),
+      epoch_(system.base_epoch),
+      source_sequence_(source_sequence) {
+  clock_.restore(hlc::Timestamp{system.base_hlc});
+  for (std::uint32_t w = 0; w < system.worker_count; ++w) {
+    k2h_.emplace_back(system.workers[w].k2h, system.workers[w].k2h_words);
+    channels_[w].sent = w < replayed.size() ? replayed[w] : 0;
+    sent_ += channels_[w].sent;
+  }
+}
+
+Result<void> HostLane::send(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t payload_bytes) {
+  return send_coloured(static_cast<std::uint16_t>(epoch_), to, tag, payload, payload_bytes);
+}
+
+Result<void> HostLane::send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag, const std::byte* payload,
+                                     std::uint32_t payload_bytes) {
+  if (to.index() >= system_.actor_count || system_.actors[to.index()].slot == nullptr ||
+      system_.actors[to.index()].generation != to.generation()) {
+    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(to.word) + "; send to a reference from spawn()");
+  }
+  if (!h2k_.has_room()) {
+    return fail(ErrorCode::would_block, "the host-to-kernel ring is full; try again, or raise Capacities::h2k_slots");
+  }
+  std::byte* slot = h2k_.claim();
+  auto& header = *reinterpret_cast<MessageHeader*>(slot);
+  header.hlc = clock_.tick(wall_clock_us()).word;
+  header.dst = to;
+  header.src = kHostId;
+  header.source_sequence = ++source_sequence_;
+  header.epoch = colour;
+  header.tag = tag;
+  header.flags = 0;
+  std::byte* inline_payload = slot + sizeof(MessageHeader);
+  std::memcpy(inline_payload, payload, payload_bytes);
+  std::memset(inline_payload + payload_bytes, 0, system_.message_slot_bytes - sizeof(MessageHeader) - payload_bytes);
+  ++channels_[system_.actors[to.index()].worker].sent;
+  ++sent_;
+  h2k_.publish();
+  return {};
+}
+
+std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver) {
+  std::uint64_t count = 0;
+  const std::uint64_t wall_us = wall_clock_us();
+  for (std::uint32_t w = 0; w < system_.worker_count; ++w) {
+    for (std::uint32_t n = 0; n < limit; ++n) {
+      std::byte* slot = k2h_[w].front();
+      if (slot == nullptr) break;
+      const MessageView message{slot, system_.message_slot_bytes};
+      if (epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch)) {
+        crossed({slot, system_.message_slot_bytes});
+      }
+      const hlc::Timestamp stamp{message.header().hlc};
+      if (hlc::within_drift(stamp, wall_us)) {
+        clock_.merge(stamp, wall_us);
+      } else {
+        ++refused_stamps_;
+      }
+      deliver(message);
+      ++channels_[w].received;
+      ++received_;
+      k2h_[w].pop();
+      ++count;
+    }
+  }
+  return count;
+}
+
+std::vector<CutChannel> HostLane::begin_cut(std::uint32_t epoch) {
+  epoch_ = epoch;
+  clock_.tick(wall_clock_us());
+  return channels_;
+}
+
+void HostLane::publish_cut() {
+  store_relaxed<Scope::system>(system_.host_control->cut_position, h2k_.position());
+  store_relaxed<Scope::system>(system_.host_control->cut_epoch, epoch_);
+  publish_control();
+}
+
+void HostLane::close_cut(std::uint32_t epoch) {
+  store_relaxed<Scope::system>(system_.host_control->closed_epoch, epoch);
+  publish_control();
+}
+
+void HostLane::set_run_state(RunState state) {
+  store_relaxed<Scope::system>(system_.host_control->run_state, static_cast<std::uint32_t>(state));
+  publish_control();
+}
+
+void HostLane::request_read(std::uint32_t request, ActorId actor) {
+  store_relaxed<Scope::system>(system_.host_control->read_actor, actor.word);
+  store_relaxed<Scope::system>(system_.host_control->read_request, request);
+  publish_control();
+}
+
+void HostLane::request_step(std::uint32_t request, std::uint64_t messages) {
+  store_relaxed<Scope::system>(system_.host_control->step_budget, messages);
+  store_relaxed<Scope::system>(system_.host_control->step_request, request);
+  publish_control();
+}
+
+void HostLane::set_clock_offset(std::int64_t offset_us) {
+  store_relaxed<Scope::system>(system_.host_control->clock_offset_us, offset_us);
+  publish_control();
+}
+
+void HostLane::publish_control() {
+  // release: publishes the control words; pairs with the dispatcher's acquire of the version
+  store_release<Scope::system>(system_.host_control->version, ++control_version_);
+}
+
+}  // namespace rk

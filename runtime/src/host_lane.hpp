@@ -1,0 +1,76 @@
+// The host's lane: everything the host application stamps, counts, pushes and consumes, under one lock.
+//
+// Invariants:
+//  1. {read epoch, stamp, count, push} and {pop, count, deliver} are atomic steps under `mutex`; so is {advance epoch, read
+//     counters, publish the control word}. Hence each message is clearly before or after the host's cut.
+//  2. The lock is never held while waiting for a worker.
+#pragma once
+
+#include <ringkernel/hlc/clock.hpp>
+#include <ringkernel/runtime/result.hpp>
+#include <ringkernel/runtime/system.hpp>
+
+#include <functional>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace rk {
+
+class HostLane {
+ public:
+  /// Called for every consumed output, under the lane's lock.
+  using Deliver = std::function<void(const MessageView&)>;
+  /// Called for an output of an older colour than the host's, before it is delivered.
+  using Crossed = std::function<void(std::span<const std::byte>)>;
+
+  /// `system` is the host's view. `replayed[w]` restored messages count as sent by the host to w.
+  HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed, std::uint32_t source_sequence);
+
+  std::mutex mutex;
+
+  // --- under the lock -------------------------------------------------------------------------------------------
+
+  /// would_block when the H2K ring is full; not_found when no such actor exists.
+  Result<void> send(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t payload_bytes);
+  /// As send, but with a colour read earlier: the planted bug `no_lane_lock`.
+  Result<void> send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag, const std::byte* payload,
+                             std::uint32_t payload_bytes);
+  [[nodiscard]] bool has_room() { return h2k_.has_room(); }
+
+  /// Pops up to `limit` outputs per worker. Returns how many.
+  std::uint64_t drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver);
+
+  /// Starts epoch `epoch`: returns the counters at the cut. publish_cut() must follow under the same lock.
+  std::vector<CutChannel> begin_cut(std::uint32_t epoch);
+  void publish_cut();
+  void close_cut(std::uint32_t epoch);
+  void set_run_state(RunState state);
+  void request_read(std::uint32_t request, ActorId actor);
+  void request_step(std::uint32_t request, std::uint64_t messages);
+  void set_clock_offset(std::int64_t offset_us);
+
+  [[nodiscard]] std::uint32_t epoch() const { return epoch_; }
+  [[nodiscard]] std::uint32_t source_sequence() const { return source_sequence_; }
+  [[nodiscard]] std::uint64_t sent() const { return sent_; }
+  [[nodiscard]] std::uint64_t received() const { return received_; }
+  [[nodiscard]] std::uint64_t hlc() const { return clock_.last.word; }
+  [[nodiscard]] std::uint64_t refused_stamps() const { return refused_stamps_; }
+
+ private:
+  void publish_control();
+
+  SystemView system_;
+  SpscProducer<StridedSlots, Scope::system> h2k_;
+  std::vector<SpscConsumer<StridedSlots, Scope::system>> k2h_;
+  std::vector<CutChannel> channels_;
+  hlc::WorkerClock clock_{};
+  std::uint32_t epoch_;
+  std::uint32_t source_sequence_;
+  std::uint32_t control_version_ = 0;
+  std::uint64_t sent_ = 0;
+  std::uint64_t received_ = 0;
+  std::uint64_t refused_stamps_ = 0;
+};
+
+}  // namespace rk

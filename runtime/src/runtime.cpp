@@ -1,0 +1,298 @@
+#include <ringkernel/runtime/runtime.hpp>
+
+#include <ringkernel/checkpoint/content_digest.hpp>
+#include <ringkernel/kernels/mutant.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime_impl.hpp"
+
+namespace rk {
+namespace {
+
+constexpr auto kReadTimeout = std::chrono::seconds(30);
+constexpr auto kJoinTimeout = std::chrono::seconds(30);
+constexpr auto kPoll = std::chrono::milliseconds(2);
+
+}  // namespace
+
+Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Runtime::~Runtime() = default;
+
+Runtime::Impl::~Impl() {
+  if (phase == Phase::running) (void)stop();
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> executor, RuntimeOptions options) {
+  if (executor == nullptr) return fail(ErrorCode::invalid_argument, "an executor is needed");
+  auto impl = std::make_unique<Impl>();
+  impl->executor = std::move(executor);
+  impl->options = std::move(options);
+  impl->workers = impl->options.workers == 0 ? impl->executor->default_workers() : impl->options.workers;
+  const std::uint32_t most = std::min(impl->executor->max_workers(), kMaxWorkers);
+  if (impl->workers > most) {
+    return fail(ErrorCode::invalid_argument, std::to_string(impl->workers) + " workers are too many: the " +
+                                                 impl->executor->name() + " executor runs at most " + std::to_string(most));
+  }
+  RK_TRY_ASSIGN(impl->options.capacity, round_capacities(impl->options.capacity));
+  RK_TRY(impl->open_checkpoints());
+  return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
+}
+
+Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32_t count, SpawnOptions options, InitSlot init) {
+  Impl& impl = *impl_;
+  if (impl.phase != Impl::Phase::created) return fail(ErrorCode::closed, "spawn() comes before start() and run()");
+  if (impl.loaded) return fail(ErrorCode::invalid_argument, "the actors were restored; spawn() would add to them");
+  const auto first = static_cast<std::uint32_t>(impl.actors.size());
+  if (count > kMaxActors - first) {
+    return fail(ErrorCode::invalid_argument, "more than " + std::to_string(kMaxActors) + " actors");
+  }
+  const auto& types = impl.executor->program().types;
+  const auto type = std::find_if(types.begin(), types.end(), [&](const ActorTypeInfo& t) { return t.type_hash == type_hash; });
+  if (type == types.end()) {
+    return fail(ErrorCode::not_found, "the executor was not made for this actor type: name it in make_host_executor<...>()");
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    impl.actors.push_back({ActorId::make(first + i, 0), impl.place(i, count), static_cast<std::uint32_t>(type - types.begin()),
+                           options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes});
+  }
+  impl.groups.push_back({first, count, std::move(init)});
+  return first;
+}
+
+void Runtime::on_output_bytes(std::uint8_t tag, OutputCallback callback) { impl_->outputs[tag] = std::move(callback); }
+void Runtime::on_cut(std::function<std::vector<std::byte>()> save,
+                     std::function<Result<void>(std::span<const std::byte>)> load) {
+  impl_->save_app = std::move(save);
+  impl_->load_app = std::move(load);
+}
+void Runtime::on_feed(std::function<FeedState(Feed&)> feed) { impl_->feed = std::move(feed); }
+
+Result<RestoreReport> Runtime::restore_latest() { return impl_->restore_latest(); }
+Result<void> Runtime::start(bool paused) { return impl_->start(paused); }
+
+Result<RunReport> Runtime::run(RunOptions options) {
+  Impl& impl = *impl_;
+  RK_TRY(impl.start(false));
+  {
+    const std::lock_guard lock(impl.mutex);
+    impl.quiescent = false;
+  }
+  impl.set_run_state(RunState::running);
+  const auto began = Impl::Clock::now();
+  RunReport report;
+  {
+    std::unique_lock lock(impl.mutex);
+    for (;;) {
+      if (impl.failure) return unexpected(*impl.failure);
+      if (load_relaxed<Scope::system>(impl.stop_request) != 0) {  // relaxed: a mere wish
+        report.reason = StopReason::requested;
+        break;
+      }
+      if (impl.quiescent && options.until_quiescent) break;
+      if (options.max_walltime.count() > 0 && Impl::Clock::now() - began >= options.max_walltime) {
+        report.reason = StopReason::walltime;
+        break;
+      }
+      impl.changed.wait_for(lock, kPoll);
+    }
+  }
+  if (report.reason == StopReason::quiescent) return report;
+  store_relaxed<Scope::system>(impl.stop_request, 0u);
+  if (impl.directory && options.checkpoint_on_stop) {
+    RK_TRY(impl.checkpoint_now());
+    report.saved = true;
+  }
+  impl.set_run_state(RunState::paused);
+  return report;
+}
+
+void Runtime::Impl::set_run_state(RunState state) {
+  const std::lock_guard lane_lock(lane->mutex);
+  lane->set_run_state(state);
+  const std::lock_guard lock(mutex);
+  wanted_state = state;
+}
+
+Result<void> Runtime::pause() {
+  Impl& impl = *impl_;
+  if (impl.phase != Impl::Phase::running) return fail(ErrorCode::closed, "nothing runs");
+  impl.set_run_state(RunState::paused);
+  const auto deadline = Impl::Clock::now() + kReadTimeout;
+  for (std::uint32_t w = 0; w < impl.workers; ++w) {
+    // acquire: pairs with the worker's release of its state
+    while (load_acquire<Scope::system>(impl.system.workers[w].status->state) != static_cast<std::uint32_t>(RunState::paused)) {
+      if (Impl::Clock::now() > deadline) {
+        return fail(ErrorCode::deadline_exceeded, "worker " + std::to_string(w) + " does not pause: its handler does not return");
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+  return {};
+}
+
+Result<void> Runtime::resume() {
+  if (impl_->phase != Impl::Phase::running) return fail(ErrorCode::closed, "nothing runs");
+  impl_->set_run_state(RunState::running);
+  return {};
+}
+
+Result<void> Runtime::step(std::uint64_t messages) {
+  Impl& impl = *impl_;
+  RK_TRY(pause());
+  std::uint32_t request = 0;
+  {
+    const std::lock_guard lane_lock(impl.lane->mutex);
+    const std::lock_guard lock(impl.mutex);
+    request = load_relaxed<Scope::system>(impl.system.host_control->step_request) + 1;
+    impl.quiescent = false;
+    impl.lane->request_step(request, messages);
+  }
+  const auto deadline = Impl::Clock::now() + kReadTimeout;
+  for (;;) {
+    bool done = true;
+    for (std::uint32_t w = 0; w < impl.workers; ++w) {
+      done &= load_acquire<Scope::system>(impl.system.workers[w].status->step_done) == request;
+    }
+    {
+      const std::lock_guard lock(impl.mutex);
+      if (impl.failure) return unexpected(*impl.failure);
+      if (done || impl.quiescent) return {};
+    }
+    if (Impl::Clock::now() > deadline) {
+      return fail(ErrorCode::deadline_exceeded, "the step did not end: a handler does not return, or a worker has nothing to do");
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+}
+
+Result<void> Runtime::stop() { return impl_->stop(); }
+
+Result<void> Runtime::Impl::stop() {
+  if (phase != Phase::running) return {};
+  // a checkpoint on its way out is worth waiting for; the service thread brings it to an outcome or its deadline
+  const auto deadline = Clock::now() + options.checkpoint.deadline + kJoinTimeout;
+  while (!drain->idle() && Clock::now() < deadline) std::this_thread::sleep_for(kPoll);
+  store_release<Scope::system>(service_stop, 1u);  // release: pairs with serve()'s acquire
+  service.join();
+  if (cut_in_work) {
+    if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
+  }
+  set_run_state(RunState::stopping);
+  RK_TRY(executor->join(kJoinTimeout));
+  drain->stop();
+  phase = Phase::stopped;
+  return {};
+}
+
+Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) {
+  Impl& impl = *impl_;
+  if (impl.phase != Impl::Phase::running) return fail(ErrorCode::closed, "send() needs running workers: start() or run() first");
+  if constexpr (planted(Mutant::no_lane_lock)) {
+    const auto colour = static_cast<std::uint16_t>(impl.lane->epoch());
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+    const std::lock_guard lock(impl.lane->mutex);
+    return impl.lane->send_coloured(colour, to, tag, payload, bytes);
+  }
+  const std::lock_guard lock(impl.lane->mutex);
+  return impl.lane->send(to, tag, payload, bytes);
+}
+
+const ActorEntry* Runtime::Impl::find(ActorId actor) const {
+  if (actor.index() >= placed.actors.size()) return nullptr;
+  const ActorEntry& entry = placed.actors[actor.index()];
+  return entry.slot != nullptr && entry.generation == actor.generation() ? &entry : nullptr;
+}
+
+Result<std::vector<std::byte>> Runtime::read_slot(ActorId actor) {
+  Impl& impl = *impl_;
+  if (impl.phase == Impl::Phase::created) return fail(ErrorCode::closed, "read() comes after start()");
+  if (impl.find(actor) == nullptr) return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
+  return impl.phase == Impl::Phase::running ? impl.read_running(actor) : impl.read_stopped(actor);
+}
+
+Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
+  const std::lock_guard one_at_a_time(read_mutex);
+  std::uint32_t request = 0;
+  {
+    const std::lock_guard lane_lock(lane->mutex);
+    const std::lock_guard lock(mutex);
+    request = ++read_request;
+    lane->request_read(request, actor);
+  }
+  std::unique_lock lock(mutex);
+  if (!changed.wait_for(lock, kReadTimeout, [&] { return read_reply == request; })) {
+    return fail(ErrorCode::deadline_exceeded, "the worker does not answer: its handler does not return");
+  }
+  return std::move(read_bytes);
+}
+
+Result<std::vector<std::byte>> Runtime::Impl::read_stopped(ActorId actor) {
+  const auto* from = reinterpret_cast<const std::byte*>(find(actor)->slot);
+  SlotHeader header;
+  RK_TRY(executor->read(reinterpret_cast<std::byte*>(&header), from, sizeof(header)));
+  std::vector<std::byte> bytes(slot_stride(header.state_bytes, header.field_bytes));
+  RK_TRY(executor->read(bytes.data(), from, bytes.size()));
+  return bytes;
+}
+
+Result<CheckpointCost> Runtime::checkpoint_now() {
+  if (!impl_->directory) return fail(ErrorCode::invalid_argument, "no checkpoint directory was given");
+  RK_TRY(impl_->start(false));
+  return impl_->checkpoint_now();
+}
+
+Result<CheckpointCost> Runtime::Impl::checkpoint_now() {
+  std::unique_lock lock(mutex);
+  const std::uint64_t ticket = ++checkpoint_wanted;
+  // bounded: every checkpoint reaches an outcome by its deadline, and an older one may be in work
+  const auto limit = 2 * options.checkpoint.deadline + std::chrono::minutes(10);
+  if (!changed.wait_for(lock, limit, [&] { return checkpoint_done >= ticket; })) {
+    return fail(ErrorCode::deadline_exceeded, "the checkpoint did not become durable; is the storage hanging?");
+  }
+  return *last_outcome;
+}
+
+void Runtime::request_checkpoint() { store_relaxed<Scope::system>(impl_->checkpoint_request, 1u); }
+void Runtime::request_stop() { store_relaxed<Scope::system>(impl_->stop_request, 1u); }
+
+RuntimeStats Runtime::stats() const {
+  const Impl& impl = *impl_;
+  RuntimeStats stats;
+  {
+    const std::lock_guard lock(impl.mutex);
+    stats = impl.totals;
+  }
+  if (impl.phase == Impl::Phase::created) return stats;
+  for (std::uint32_t w = 0; w < impl.workers; ++w) {
+    WorkerStatus& status = *impl.system.workers[w].status;
+    stats.dead += load_relaxed<Scope::system>(status.dead);
+    stats.stashed_total += load_relaxed<Scope::system>(status.stash_total);
+    stats.full_inbox_total += load_relaxed<Scope::system>(status.full_inbox_total);
+    stats.stalls += load_relaxed<Scope::system>(impl.system.workers[w].stream_words->stalls);
+    stats.stalled_ticks += load_relaxed<Scope::system>(impl.system.workers[w].stream_words->stalled_ticks);
+  }
+  return stats;
+}
+
+std::uint32_t Runtime::workers() const { return impl_->workers; }
+std::string Runtime::executor_name() const { return impl_->executor->name(); }
+std::vector<CheckpointCost> Runtime::checkpoint_costs() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->costs;
+}
+
+Result<void> Runtime::for_each_slot(const std::function<void(const SlotHeader&, std::span<const std::byte>,
+                                                             std::span<const std::byte>)>& visit) {
+  Impl& impl = *impl_;
+  if (impl.phase != Impl::Phase::stopped) return fail(ErrorCode::closed, "for_each_slot() comes after stop()");
+  for (const ActorPlan& actor : impl.actors) {
+    RK_TRY_ASSIGN(std::vector<std::byte> bytes, impl.read_stopped(actor.id));
+    auto* slot = reinterpret_cast<SlotHeader*>(bytes.data());
+    visit(*slot, {slot_state(slot), slot->state_bytes}, {slot_field(slot), slot->field_bytes});
+  }
+  return {};
+}
+
+}  // namespace rk

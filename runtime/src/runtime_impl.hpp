@@ -1,0 +1,121 @@
+// Inside of Runtime. One mutex (`mutex`) guards what run() and the service thread tell each other; the lane has its own.
+// Lock order: lane, then mutex.
+#pragma once
+
+#include <ringkernel/checkpoint/drain.hpp>
+#include <ringkernel/checkpoint/restore.hpp>
+#include <ringkernel/runtime/runtime.hpp>
+#include <ringkernel/runtime/system_image.hpp>
+
+#include <array>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "host_lane.hpp"
+
+namespace rk {
+
+struct Runtime::Impl {
+  using Clock = std::chrono::steady_clock;
+  enum class Phase { created, running, stopped };
+
+  struct SpawnGroup {
+    std::uint32_t first;
+    std::uint32_t count;
+    InitSlot init;
+  };
+
+  ~Impl();
+
+  // --- setup.cpp ---
+  Result<void> open_checkpoints();
+  Result<RestoreReport> restore_latest();
+  Result<void> check_identity(const checkpoint::Manifest& manifest) const;
+  Result<void> adopt(checkpoint::LoadedCheckpoint loaded);
+  Result<void> start(bool paused);
+  [[nodiscard]] SystemPlan make_plan();
+  [[nodiscard]] std::uint32_t place(std::uint32_t i, std::uint32_t count) const;
+
+  // --- service.cpp: the service thread ---
+  void serve();
+  bool pump();
+  void checkpoint_turn();
+  void begin_checkpoint();
+  void close_cut();
+  void finish_checkpoint(Result<checkpoint::CutReport> outcome);
+  void watch();
+  [[nodiscard]] std::optional<Error> find_fault() const;
+  [[nodiscard]] std::string describe_stall() const;
+  void deliver(const MessageView& message);
+  void report_failure(Error error);
+
+  // --- runtime.cpp ---
+  Result<void> stop();
+  Result<CheckpointCost> checkpoint_now();
+  Result<std::vector<std::byte>> read_running(ActorId actor);
+  Result<std::vector<std::byte>> read_stopped(ActorId actor);
+  void set_run_state(RunState state);
+  [[nodiscard]] const ActorEntry* find(ActorId actor) const;
+
+  std::unique_ptr<Executor> executor;
+  RuntimeOptions options;
+  Phase phase = Phase::created;
+  std::uint32_t workers = 1;
+
+  std::vector<ActorPlan> actors;
+  std::vector<SpawnGroup> groups;
+  std::optional<checkpoint::LoadedCheckpoint> loaded;
+  std::uint32_t host_source_sequence = 0;
+
+  std::array<OutputCallback, 256> outputs;
+  std::function<std::vector<std::byte>()> save_app;
+  std::function<Result<void>(std::span<const std::byte>)> load_app;
+  std::function<FeedState(Feed&)> feed;
+  FeedState feed_state = FeedState::ended;
+
+  std::optional<checkpoint::CheckpointDirectory> directory;
+  std::unique_ptr<checkpoint::StorageLock> directory_lock;
+  std::string run_id;
+
+  PlacedSystem placed;
+  SystemView system{};  ///< the host's view
+  std::unique_ptr<HostLane> lane;
+  std::unique_ptr<checkpoint::Drain> drain;
+  std::vector<std::vector<std::byte>> restored_outputs;
+  std::thread service;
+
+  // Words that signal handlers may set; atomic through the shim.
+  mutable std::uint32_t checkpoint_request = 0;
+  mutable std::uint32_t stop_request = 0;
+  mutable std::uint32_t service_stop = 0;
+
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  // guarded by `mutex`
+  RuntimeStats totals;
+  std::vector<CheckpointCost> costs;
+  std::optional<Error> failure;
+  bool quiescent = false;
+  RunState wanted_state = RunState::running;
+  std::uint64_t checkpoint_wanted = 0;  ///< tickets handed out by checkpoint_now
+  std::uint64_t checkpoint_done = 0;    ///< tickets covered by a finished checkpoint
+  std::optional<Result<CheckpointCost>> last_outcome;
+  std::uint32_t read_request = 0;
+  std::uint32_t read_reply = 0;
+  std::vector<std::byte> read_bytes;
+  std::mutex read_mutex;  ///< one read at a time
+
+  // service thread only
+  std::uint64_t checkpoint_covers = 0;  ///< tickets the open checkpoint will satisfy
+  bool cut_open = false;
+  bool cut_in_work = false;
+  Clock::time_point cut_opened{};
+  Clock::time_point next_due{};
+  std::uint64_t progress_mark = 0;
+  Clock::time_point progress_time{};
+};
+
+}  // namespace rk

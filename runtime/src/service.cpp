@@ -1,0 +1,244 @@
+// The service thread: outputs, feed, checkpoints, faults, quiescence.
+#include <ringkernel/runtime/wait.hpp>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "runtime_impl.hpp"
+
+namespace rk {
+
+std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, const std::vector<std::byte>& app);
+
+namespace {
+
+constexpr std::uint32_t kOutputsPerTurn = 256;
+constexpr auto kIdleWait = std::chrono::microseconds(100);
+constexpr auto kFaultInterval = std::chrono::milliseconds(1);
+
+class LaneFeed final : public Feed {
+ public:
+  explicit LaneFeed(HostLane& lane) : lane_(lane) {}
+  bool has_room() override { return lane_.has_room(); }
+
+ protected:
+  Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) override {
+    return lane_.send(to, tag, payload, bytes);
+  }
+
+ private:
+  HostLane& lane_;
+};
+
+}  // namespace
+
+void Runtime::Impl::deliver(const MessageView& message) {
+  const MessageHeader& header = message.header();
+  if (const OutputCallback& callback = outputs[header.tag]) {
+    callback(message.payload(), OutputInfo{header.src, header.source_sequence, header.hlc});
+  } else {
+    const std::lock_guard lock(mutex);
+    if (totals.dead++ == 0) {
+      std::fprintf(stderr, "ringkernel: an actor sends outputs with tag %u, but nobody listens (on_output)\n", header.tag);
+    }
+  }
+}
+
+void Runtime::Impl::serve() {
+  {
+    const std::lock_guard lock(lane->mutex);
+    for (std::vector<std::byte>& output : restored_outputs) {
+      deliver(MessageView{output.data(), static_cast<std::uint32_t>(output.size())});
+    }
+    restored_outputs.clear();
+  }
+  progress_time = Clock::now();
+  auto next_watch = Clock::now();
+  while (load_acquire<Scope::system>(service_stop) == 0) {  // acquire: pairs with stop()'s release
+    const bool worked = pump();
+    if (directory) checkpoint_turn();
+    if (!worked || Clock::now() >= next_watch) {
+      watch();
+      next_watch = Clock::now() + kFaultInterval;
+    }
+    if (!worked) std::this_thread::sleep_for(kIdleWait);
+  }
+}
+
+bool Runtime::Impl::pump() {
+  const std::lock_guard lock(lane->mutex);
+  bool worked = lane->drain_outputs(
+                    kOutputsPerTurn,
+                    [this](std::span<const std::byte> message) {
+                      if (cut_open) drain->add_host_message(message);
+                    },
+                    [this](const MessageView& message) { deliver(message); }) != 0;
+  if (feed_state == FeedState::more) {
+    const std::uint64_t before = lane->sent();
+    LaneFeed sender(*lane);
+    feed_state = feed(sender);
+    worked |= lane->sent() != before;
+  }
+  return worked;
+}
+
+void Runtime::Impl::checkpoint_turn() {
+  const auto now = Clock::now();
+  if (!cut_in_work) {
+    std::uint64_t wanted = 0;
+    {
+      const std::lock_guard lock(mutex);
+      wanted = checkpoint_wanted > checkpoint_done ? checkpoint_wanted : 0;
+    }
+    const bool signalled = load_relaxed<Scope::system>(checkpoint_request) != 0;  // relaxed: a mere wish
+    const bool due = options.checkpoint.every.count() > 0 && now >= next_due;
+    if (wanted == 0 && !signalled && !due) return;
+    store_relaxed<Scope::system>(checkpoint_request, 0u);
+    checkpoint_covers = wanted;
+    begin_checkpoint();
+    return;
+  }
+  if (cut_open && drain->streamed()) close_cut();
+  if (cut_open && now - cut_opened > options.checkpoint.deadline) {
+    drain->abandon(Error{ErrorCode::deadline_exceeded, 0,
+                         "the cut did not complete within its deadline: " + drain->describe_missing()});
+    close_cut();
+  }
+  if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
+}
+
+void Runtime::Impl::begin_checkpoint() {
+  cut_opened = Clock::now();
+  next_due = cut_opened + options.checkpoint.every;
+  cut_in_work = true;
+  auto epoch = directory->next_epoch();
+  if (!epoch) return finish_checkpoint(unexpected(epoch.error()));
+  const std::lock_guard lock(lane->mutex);
+  checkpoint::HostCut cut;
+  cut.epoch = std::max(static_cast<std::uint32_t>(*epoch), lane->epoch() + 1);
+  cut.created_at_us = wall_clock_us();
+  cut.channels = lane->begin_cut(cut.epoch);
+  cut.hlc = lane->hlc();
+  cut.app_state = encode_host_state(lane->source_sequence(), save_app ? save_app() : std::vector<std::byte>{});
+  cut.app = options.checkpoint.identity;
+  // the drain must know the epoch before the first record of it can appear
+  drain->open(std::move(cut));
+  cut_open = true;
+  lane->publish_cut();
+}
+
+void Runtime::Impl::close_cut() {
+  const std::lock_guard lock(lane->mutex);
+  lane->close_cut(lane->epoch());
+  cut_open = false;
+}
+
+void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
+  if (cut_open) close_cut();
+  cut_in_work = false;
+  std::optional<Result<CheckpointCost>> result;
+  if (outcome) {
+    const checkpoint::CutReport& report = *outcome;
+    CheckpointCost cost{report.epoch,      report.directory,  report.slots,       report.messages,     report.drained_bytes,
+                        report.file_bytes, report.stream_time, report.durable_time, to_hex(report.content_digest)};
+    auto retained = directory->retain({.keep = options.checkpoint.keep, .run_id = std::nullopt, .trusted_epoch = report.epoch});
+    if (!retained) std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n", retained.error().message.c_str());
+    result = std::move(cost);
+  } else {
+    std::fprintf(stderr, "ringkernel: checkpoint failed: %s\n", outcome.error().message.c_str());
+    result = Result<CheckpointCost>(unexpected(outcome.error()));
+  }
+  const std::lock_guard lock(mutex);
+  if (*result) {
+    costs.push_back(**result);
+    ++totals.checkpoints;
+    totals.drained_bytes += (*result)->drained_bytes;
+    totals.file_bytes += (*result)->file_bytes;
+    totals.last_checkpoint = (*result)->directory;
+  } else {
+    ++totals.checkpoint_failures;
+    totals.last_failure = result->error().message;
+  }
+  if (checkpoint_covers != 0) {
+    checkpoint_done = std::max(checkpoint_done, checkpoint_covers);
+    last_outcome = std::move(result);
+  }
+  changed.notify_all();
+}
+
+void Runtime::Impl::report_failure(Error error) {
+  const std::lock_guard lock(mutex);
+  if (!failure) failure = std::move(error);
+  changed.notify_all();
+}
+
+std::optional<Error> Runtime::Impl::find_fault() const {
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    WorkerStatus& status = *system.workers[w].status;
+    // acquire: pairs with the worker's release; the words that explain it were stored before
+    const auto fault = static_cast<Fault>(load_acquire<Scope::system>(status.fault));
+    if (fault == Fault::none) continue;
+    const std::uint32_t code = load_relaxed<Scope::system>(status.fault_code);
+    std::string what;
+    switch (fault) {
+      case Fault::failed: what = "called ctx.fail(" + std::to_string(code) + ")"; break;
+      case Fault::too_many_sends: what = "sent more messages than its type declares; raise max_sends"; break;
+      case Fault::too_many_blocks: what = "took more blocks than its type declares; raise max_blocks"; break;
+      case Fault::block_too_large:
+        what = "asked for a block of " + std::to_string(code) + " bytes; raise Capacities::slab_block_bytes";
+        break;
+      case Fault::too_many_outputs: what = "sent more outputs than its type declares; raise max_host_sends"; break;
+      default: what = "is not handled by its receiver"; break;
+    }
+    return Error{ErrorCode::handler_failed, static_cast<int>(code),
+                 "worker " + std::to_string(w) + ", actor " +
+                     std::to_string(ActorId{load_relaxed<Scope::system>(status.fault_actor)}.index()) + ", message tag " +
+                     std::to_string(load_relaxed<Scope::system>(status.fault_tag)) + ": " + what};
+  }
+  return std::nullopt;
+}
+
+std::string Runtime::Impl::describe_stall() const {
+  std::string text;
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    WorkerStatus& status = *system.workers[w].status;
+    text += "; worker " + std::to_string(w) + ": handled " + std::to_string(load_relaxed<Scope::system>(status.received)) +
+            ", outbox " + std::to_string(load_relaxed<Scope::system>(status.outbox)) + ", stash " +
+            std::to_string(load_relaxed<Scope::system>(status.stashed)) + ", turn " +
+            std::to_string(load_relaxed<Scope::system>(status.heartbeat));
+  }
+  return text;
+}
+
+void Runtime::Impl::watch() {
+  if (auto healthy = executor->healthy(); !healthy) return report_failure(healthy.error());
+  if (auto fault = find_fault()) return report_failure(std::move(*fault));
+  const std::lock_guard lane_lock(lane->mutex);
+  // all receives first, then all sends: equal means that nothing was in flight in between
+  std::uint64_t received = lane->received();
+  for (std::uint32_t w = 0; w < workers; ++w) received += load_acquire<Scope::system>(system.workers[w].status->received);
+  std::uint64_t sent = lane->sent();
+  for (std::uint32_t w = 0; w < workers; ++w) sent += load_acquire<Scope::system>(system.workers[w].status->sent);
+
+  const auto now = Clock::now();
+  const std::lock_guard lock(mutex);
+  totals.sent = sent;
+  totals.received = received;
+  if (received != progress_mark || received == sent || wanted_state != RunState::running) {
+    progress_mark = received;
+    progress_time = now;
+  } else if (options.stall_deadline.count() > 0 && now - progress_time > options.stall_deadline && !failure) {
+    failure = Error{ErrorCode::deadline_exceeded, 0,
+                    "no message was handled for " +
+                        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options.stall_deadline).count()) +
+                        " s while " + std::to_string(sent - received) +
+                        " are in flight; a handler does not return, or bounded queues wait for each other (raise "
+                        "Capacities)" +
+                        describe_stall()};
+    changed.notify_all();
+  }
+  quiescent = sent == received && feed_state == FeedState::ended;
+  if (quiescent) changed.notify_all();
+}
+
+}  // namespace rk

@@ -1,0 +1,371 @@
+#include <ringkernel/runtime/system_image.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <numeric>
+#include <string>
+
+namespace rk {
+namespace {
+
+constexpr std::uint64_t kRegionAlignment = 256;
+
+/// Hands out regions of one memory, first as offsets, then (with a base) as addresses: the same walk twice.
+class Bump {
+ public:
+  explicit Bump(std::byte* base = nullptr) : base_(base) {}
+  template <class T>
+  T* take(std::uint64_t count) {
+    const std::uint64_t at = next_;
+    next_ = align_up(at + count * sizeof(T), kRegionAlignment);
+    return base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + at);
+  }
+  [[nodiscard]] std::uint64_t bytes() const { return next_; }
+
+ private:
+  std::byte* base_;
+  std::uint64_t next_ = 0;
+};
+
+StridedSlots strided(std::byte* base, std::uint64_t slots, std::uint32_t slot_bytes) {
+  return {base, slots - 1, static_cast<std::uint32_t>(std::countr_zero(slot_bytes))};
+}
+
+/// What one worker owns, in the order of its memory.
+struct WorkerPlan {
+  std::vector<std::size_t> actors;  ///< indexes into SystemPlan::actors, by (type, id)
+  std::vector<std::uint64_t> offsets;
+  std::vector<SaveUnit> units;      ///< base is an offset until the memory is known
+  std::vector<std::uint32_t> unit_of;
+  std::uint64_t slot_bytes = 0;
+  std::uint64_t used_slot_bytes = 0;
+  std::uint64_t replay_blocks = 0;
+};
+
+WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program, std::vector<std::size_t> actors) {
+  WorkerPlan worker;
+  worker.actors = std::move(actors);
+  std::sort(worker.actors.begin(), worker.actors.end(), [&](std::size_t a, std::size_t b) {
+    const ActorPlan& x = plan.actors[a];
+    const ActorPlan& y = plan.actors[b];
+    return x.type != y.type ? x.type < y.type : x.id.word < y.id.word;
+  });
+  std::uint32_t open_type = ~0u;
+  for (const std::size_t index : worker.actors) {
+    const ActorPlan& actor = plan.actors[index];
+    const std::uint64_t stride = slot_stride(program.types[actor.type].state_bytes, actor.field_bytes);
+    const bool fits = open_type == actor.type && !worker.units.empty() &&
+                      worker.units.back().bytes + stride <= kUnitBytes;
+    if (!fits) {
+      // a unit starts on its own cache lines, so that copying it never shares a line with a neighbour's handler
+      worker.slot_bytes = align_up(worker.slot_bytes, 64);
+      SaveUnit unit{};
+      unit.reserved = worker.slot_bytes;
+      worker.units.push_back(unit);
+      open_type = actor.type;
+    }
+    SaveUnit& unit = worker.units.back();
+    worker.offsets.push_back(worker.slot_bytes);
+    worker.unit_of.push_back(static_cast<std::uint32_t>(worker.units.size() - 1));
+    unit.bytes += stride;
+    ++unit.slots;
+    worker.slot_bytes += stride;
+    worker.used_slot_bytes += stride;
+  }
+  return worker;
+}
+
+struct Regions {
+  DeviceControl* control;
+  ActorEntry* actors;
+  WorkerView* views;
+  InboxProducer* dispatcher_peers;
+  std::byte* dispatcher_ring;
+  struct PerWorker {
+    SaveUnit* units;
+    std::byte* slots;
+    std::byte* inbox;
+    RingWords* inbox_words;
+    std::byte* outbox;
+    std::byte* stash;
+    std::byte* replay;
+    std::byte* slab;
+    std::byte* slab_returns;
+    RingWords* slab_return_words;
+    std::uint32_t* slab_free;
+    CutChannel* channels;
+    InboxProducer* peers;
+    std::byte* ring;
+  };
+  std::vector<PerWorker> workers;
+};
+
+struct HostRegions {
+  HostControl* control;
+  RingWords* h2k_words;
+  std::byte* h2k;
+  StreamWords* dispatcher_words;
+  struct PerWorker {
+    WorkerStatus* status;
+    RingWords* k2h_words;
+    std::byte* k2h;
+    StreamWords* stream;
+  };
+  std::vector<PerWorker> workers;
+};
+
+std::uint64_t slab_blocks(const Capacities& capacity, const WorkerPlan& worker) {
+  return capacity.slab_blocks + worker.replay_blocks;
+}
+
+Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity, std::uint32_t slot_bytes,
+                       std::uint32_t actor_count, const std::vector<WorkerPlan>& workers) {
+  Regions r{};
+  r.control = bump.take<DeviceControl>(1);
+  r.actors = bump.take<ActorEntry>(std::max(actor_count, 1u));
+  r.views = bump.take<WorkerView>(plan.workers);
+  r.dispatcher_peers = bump.take<InboxProducer>(plan.workers);
+  r.dispatcher_ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
+  for (std::uint32_t w = 0; w < plan.workers; ++w) {
+    const std::uint64_t blocks = slab_blocks(capacity, workers[w]);
+    Regions::PerWorker p{};
+    p.units = bump.take<SaveUnit>(workers[w].units.size());
+    p.slots = bump.take<std::byte>(workers[w].slot_bytes);
+    p.inbox_words = bump.take<RingWords>(1);
+    p.inbox = bump.take<std::byte>(std::uint64_t{capacity.inbox_slots} * slot_bytes);
+    p.outbox = bump.take<std::byte>(std::uint64_t{capacity.outbox_slots} * slot_bytes);
+    p.stash = bump.take<std::byte>(std::uint64_t{capacity.stash_slots} * slot_bytes);
+    p.replay = bump.take<std::byte>((w < plan.replay.size() ? plan.replay[w].size() : 0) * slot_bytes);
+    p.slab = bump.take<std::byte>(blocks * capacity.slab_block_bytes);
+    p.slab_return_words = bump.take<RingWords>(1);
+    p.slab_returns = bump.take<std::byte>(std::bit_ceil(std::max<std::uint64_t>(blocks, 1)) * sizeof(BlockReturn));
+    p.slab_free = bump.take<std::uint32_t>(blocks);
+    p.channels = bump.take<CutChannel>(plan.workers + 1);
+    p.peers = bump.take<InboxProducer>(plan.workers);
+    p.ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
+    r.workers.push_back(p);
+  }
+  return r;
+}
+
+HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity, std::uint32_t slot_bytes) {
+  HostRegions r{};
+  r.control = bump.take<HostControl>(1);
+  r.h2k_words = bump.take<RingWords>(1);
+  r.h2k = bump.take<std::byte>(std::uint64_t{capacity.h2k_slots} * slot_bytes);
+  r.dispatcher_words = bump.take<StreamWords>(1);
+  for (std::uint32_t w = 0; w < plan.workers; ++w) {
+    HostRegions::PerWorker p{};
+    p.status = bump.take<WorkerStatus>(1);
+    p.k2h_words = bump.take<RingWords>(1);
+    p.k2h = bump.take<std::byte>(std::uint64_t{capacity.k2h_slots} * slot_bytes);
+    p.stream = bump.take<StreamWords>(1);
+    r.workers.push_back(p);
+  }
+  return r;
+}
+
+Result<void> write_slots(Executor& executor, const SystemPlan& plan, const WorkerPlan& worker, std::byte* slots,
+                         const FillSlot& fill) {
+  const ProgramInfo& program = executor.program();
+  std::vector<std::byte> staged;
+  std::byte* base = slots;
+  if (!executor.device_is_host_addressable()) {
+    staged.resize(worker.slot_bytes);
+    base = staged.data();
+  }
+  for (std::size_t i = 0; i < worker.actors.size(); ++i) {
+    const ActorPlan& actor = plan.actors[worker.actors[i]];
+    auto* header = reinterpret_cast<SlotHeader*>(base + worker.offsets[i]);
+    *header = SlotHeader{};
+    header->id = actor.id;
+    header->type = actor.type;
+    header->unit = worker.unit_of[i];
+    header->state_bytes = program.types[actor.type].state_bytes;
+    header->field_bytes = actor.field_bytes;
+    fill(worker.actors[i], *header, slot_state(header), slot_field(header));
+  }
+  if (!staged.empty()) RK_TRY(executor.write(slots, staged.data(), staged.size()));
+  return {};
+}
+
+/// Restored messages, blocks moved into the worker's own slab (the blocks after its free ones).
+Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capacities& capacity, std::uint32_t w,
+                          std::uint32_t slot_bytes, const Regions::PerWorker& region) {
+  if (w >= plan.replay.size() || plan.replay[w].empty()) return {};
+  std::vector<std::byte> staged(plan.replay[w].size() * slot_bytes);
+  std::uint32_t block = capacity.slab_blocks;
+  std::byte* to = staged.data();
+  for (const ReplayMessage& message : plan.replay[w]) {
+    if (message.slot.size() != slot_bytes || message.block.size() > capacity.slab_block_bytes) {
+      return fail(ErrorCode::incompatible,
+                  "a message in the checkpoint has a slot of " + std::to_string(message.slot.size()) + " and a block of " +
+                      std::to_string(message.block.size()) + " bytes; this program has room for " +
+                      std::to_string(slot_bytes) + " and " + std::to_string(capacity.slab_block_bytes) +
+                      " (Capacities::slab_block_bytes)");
+    }
+    std::memcpy(to, message.slot.data(), slot_bytes);
+    const MessageView view{to, slot_bytes};
+    view.header().seq = 0;
+    view.header().epoch = static_cast<std::uint16_t>(plan.base_epoch);
+    view.header().flags = static_cast<std::uint8_t>((message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
+    if (!message.block.empty()) {
+      view.block() = BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), 0};
+      RK_TRY(executor.write(region.slab + std::uint64_t{block} * capacity.slab_block_bytes, message.block.data(),
+                            message.block.size()));
+      ++block;
+    }
+    to += slot_bytes;
+  }
+  return executor.write(region.replay, staged.data(), staged.size());
+}
+
+}  // namespace
+
+Result<Capacities> round_capacities(const Capacities& capacity) {
+  Capacities rounded = capacity;
+  const auto round = [](std::uint32_t& slots) { slots = std::bit_ceil(std::max(slots, 2u)); };
+  round(rounded.inbox_slots);
+  round(rounded.outbox_slots);
+  round(rounded.stash_slots);
+  round(rounded.h2k_slots);
+  round(rounded.k2h_slots);
+  rounded.slab_block_bytes = static_cast<std::uint32_t>(align_up(std::max(rounded.slab_block_bytes, 16u), 16));
+  rounded.snapshot_ring_bytes = std::bit_ceil(std::max(rounded.snapshot_ring_bytes, kMinSnapshotRingBytes));
+  constexpr std::uint32_t kMost = 1u << 26;
+  if (std::max({rounded.inbox_slots, rounded.outbox_slots, rounded.stash_slots, rounded.h2k_slots, rounded.k2h_slots,
+                rounded.slab_blocks}) > kMost ||
+      rounded.slab_block_bytes > kMaxRecordPayload / 2) {
+    return fail(ErrorCode::invalid_argument,
+                "Capacities: queues and slabs hold at most 2^26 entries, slab blocks at most 128 KiB");
+  }
+  return rounded;
+}
+
+Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, const FillSlot& fill) {
+  const ProgramInfo& program = executor.program();
+  if (plan.workers < 1 || plan.workers > std::min(executor.max_workers(), kMaxWorkers)) {
+    return fail(ErrorCode::invalid_argument, "workers must be between 1 and " +
+                                                 std::to_string(std::min(executor.max_workers(), kMaxWorkers)) +
+                                                 " on the " + executor.name() + " executor");
+  }
+  RK_TRY_ASSIGN(const Capacities capacity, round_capacities(plan.capacity));
+  const std::uint32_t slot_bytes = program.message_slot_bytes;
+
+  std::uint32_t actor_count = 0;
+  std::vector<std::vector<std::size_t>> of_worker(plan.workers);
+  for (std::size_t i = 0; i < plan.actors.size(); ++i) {
+    RK_ASSERT(plan.actors[i].worker < plan.workers && plan.actors[i].type < program.types.size());
+    of_worker[plan.actors[i].worker].push_back(i);
+    actor_count = std::max(actor_count, plan.actors[i].id.index() + 1);
+  }
+  std::vector<WorkerPlan> workers;
+  for (std::uint32_t w = 0; w < plan.workers; ++w) {
+    workers.push_back(plan_worker(plan, program, std::move(of_worker[w])));
+    if (w < plan.replay.size()) {
+      workers[w].replay_blocks = static_cast<std::uint64_t>(std::count_if(
+          plan.replay[w].begin(), plan.replay[w].end(), [](const ReplayMessage& m) { return !m.block.empty(); }));
+    }
+  }
+
+  Bump device_size;
+  Bump host_size;
+  (void)device_regions(device_size, plan, capacity, slot_bytes, actor_count, workers);
+  (void)host_regions(host_size, plan, capacity, slot_bytes);
+  RK_TRY_ASSIGN(const ExecutorMemory memory, executor.allocate(device_size.bytes(), host_size.bytes()));
+  Bump device_bump(memory.device);
+  Bump host_bump(memory.host);
+  const Regions device = device_regions(device_bump, plan, capacity, slot_bytes, actor_count, workers);
+  const HostRegions host = host_regions(host_bump, plan, capacity, slot_bytes);
+
+  std::vector<ActorEntry> table(std::max(actor_count, 1u));
+  std::vector<WorkerView> views(plan.workers);
+  for (std::uint32_t w = 0; w < plan.workers; ++w) {
+    WorkerPlan& worker = workers[w];
+    const Regions::PerWorker& d = device.workers[w];
+    const HostRegions::PerWorker& h = host.workers[w];
+    for (SaveUnit& unit : worker.units) {
+      unit.base = d.slots + unit.reserved;
+      unit.reserved = 0;
+      unit.saved_epoch = plan.base_epoch;
+    }
+    for (std::size_t i = 0; i < worker.actors.size(); ++i) {
+      const ActorPlan& actor = plan.actors[worker.actors[i]];
+      table[actor.id.index()] = ActorEntry{reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]), w,
+                                           actor.id.generation()};
+    }
+    const std::uint64_t blocks = slab_blocks(capacity, worker);
+    std::vector<std::uint32_t> free_blocks(capacity.slab_blocks);
+    std::iota(free_blocks.rbegin(), free_blocks.rend(), 0u);
+    std::vector<CutChannel> channels(plan.workers + 1);
+    if (!worker.units.empty()) {
+      RK_TRY(executor.write(reinterpret_cast<std::byte*>(d.units), reinterpret_cast<const std::byte*>(worker.units.data()),
+                            worker.units.size() * sizeof(SaveUnit)));
+    }
+    if (!free_blocks.empty()) {
+      RK_TRY(executor.write(reinterpret_cast<std::byte*>(d.slab_free),
+                            reinterpret_cast<const std::byte*>(free_blocks.data()),
+                            free_blocks.size() * sizeof(std::uint32_t)));
+    }
+    RK_TRY(write_slots(executor, plan, worker, d.slots, fill));
+    RK_TRY(write_replay(executor, plan, capacity, w, slot_bytes, d));
+
+    WorkerView& view = views[w];
+    view.units = d.units;
+    view.unit_count = worker.units.size();
+    view.slot_count = worker.actors.size();
+    view.slot_bytes = worker.used_slot_bytes;
+    view.inbox = strided(d.inbox, capacity.inbox_slots, slot_bytes);
+    view.inbox_words = d.inbox_words;
+    view.outbox = d.outbox;
+    view.stash = d.stash;
+    view.replay = d.replay;
+    view.replay_count = w < plan.replay.size() ? plan.replay[w].size() : 0;
+    view.slab = d.slab;
+    view.slab_block_bytes = capacity.slab_block_bytes;
+    view.slab_returns = strided(d.slab_returns, std::bit_ceil(std::max<std::uint64_t>(blocks, 1)), sizeof(BlockReturn));
+    view.slab_return_words = d.slab_return_words;
+    view.slab_free = d.slab_free;
+    view.slab_free_count = capacity.slab_blocks;
+    view.slab_blocks = static_cast<std::uint32_t>(blocks);
+    view.channels = d.channels;
+    view.peers = d.peers;
+    view.k2h = strided(h.k2h, capacity.k2h_slots, slot_bytes);
+    view.k2h_words = h.k2h_words;
+    view.snapshot_ring = d.ring;
+    view.stream_words = h.stream;
+    view.status = h.status;
+  }
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.actors), reinterpret_cast<const std::byte*>(table.data()),
+                        table.size() * sizeof(ActorEntry)));
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.views), reinterpret_cast<const std::byte*>(views.data()),
+                        views.size() * sizeof(WorkerView)));
+  DeviceControl control{};
+  control.cut_epoch = control.closed_epoch = plan.base_epoch;
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.control), reinterpret_cast<const std::byte*>(&control),
+                        sizeof(control)));
+  host.control->cut_epoch = host.control->closed_epoch = plan.base_epoch;
+
+  SystemView system{};
+  system.workers = device.views;
+  system.worker_count = plan.workers;
+  system.message_slot_bytes = slot_bytes;
+  system.actors = device.actors;
+  system.actor_count = actor_count;
+  system.capacity = capacity;
+  system.host_control = host.control;
+  system.device_control = device.control;
+  system.h2k = strided(host.h2k, capacity.h2k_slots, slot_bytes);
+  system.h2k_words = host.h2k_words;
+  system.dispatcher_ring = device.dispatcher_ring;
+  system.dispatcher_words = host.dispatcher_words;
+  system.dispatcher_peers = device.dispatcher_peers;
+  system.seed = plan.seed;
+  system.base_epoch = plan.base_epoch;
+  system.base_hlc = plan.base_hlc;
+  system.background_percent = std::clamp(plan.background_percent, 1u, 90u);
+  return PlacedSystem{system, std::move(views), std::move(table)};
+}
+
+}  // namespace rk

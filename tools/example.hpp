@@ -1,0 +1,64 @@
+// What an example gives to `rk run NAME`, and what every example shares: options, signals, exit codes.
+#pragma once
+
+#include <ringkernel/runtime/runtime.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace rk::tools {
+
+/// Options that every `rk run` takes.
+struct RunOptions {
+  std::string backend = "auto";  ///< auto, host, cuda
+  std::uint32_t workers = 0;
+  std::string checkpoint_dir;
+  std::chrono::nanoseconds checkpoint_every{0};
+  std::uint32_t keep = 3;
+  bool fresh = false;
+  bool json = false;
+  std::chrono::nanoseconds max_walltime{0};
+};
+
+/// One example. `add_options` binds its own options; `run` returns the process exit code.
+class Example {
+ public:
+  virtual ~Example() = default;
+  [[nodiscard]] virtual std::string name() const = 0;
+  [[nodiscard]] virtual std::string description() const = 0;
+  virtual void add_options(CLI::App& app) = 0;
+  virtual int run(const RunOptions& options) = 0;
+};
+
+/// Examples register themselves with a static Registration in their command.cpp.
+struct Registration {
+  explicit Registration(std::unique_ptr<Example> example);
+};
+[[nodiscard]] const std::vector<std::unique_ptr<Example>>& examples();
+
+/// Fills the checkpoint part and the workers of RuntimeOptions. `identity` must agree on resume.
+[[nodiscard]] RuntimeOptions runtime_options(const RunOptions& options, const std::string& prefix,
+                                             std::map<std::string, std::string> identity);
+
+/// restore_latest, with what was restored and what was skipped told on stderr.
+[[nodiscard]] Result<RestoreReport> restore_loudly(Runtime& runtime);
+
+/// run() with SIGUSR1 = checkpoint and go on, SIGTERM/SIGINT = checkpoint and stop, and a progress line on stderr if that is
+/// a terminal: `progress` returns its text.
+[[nodiscard]] Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
+                                                 const std::function<std::string()>& progress);
+
+/// Prints "rk: <message>" on stderr and returns the exit code of the error.
+int report(const Error& error);
+
+inline constexpr int kExitRequeue = 85;  ///< saved and stopped
+
+}  // namespace rk::tools
