@@ -30,6 +30,12 @@ void run(const std::shared_ptr<Storage>& storage, volatile std::uint64_t& acknow
 // Empty if the store holds the acknowledged checkpoint or a newer one, complete and with its rows.
 std::string violation(const std::shared_ptr<Storage>& storage, std::uint64_t acknowledged) {
   auto directory = CheckpointDirectory::open(storage, "sim");
+  const auto entries = directory->list(Depth::shards);
+  if (!entries) return entries.error().message;
+  for (const auto& entry : *entries) {
+    // A MANIFEST promises its shards, acknowledged or not, while pruning or not.
+    if (entry.state == CheckpointState::corrupt) return entry.directory + ": " + entry.reason;
+  }
   const auto found = directory->newest_valid();
   if (!found) return found.error().message;
   if (!found->entry) return acknowledged == 0 ? "" : "nothing valid is left";
