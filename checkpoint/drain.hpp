@@ -1,20 +1,25 @@
 // The drain: turns the snapshot streams of a live system into a durable checkpoint.
 //
-//   stream 0 ring --\                      /-- spsc_queue --> writer 0: verify, encode, write its shards --\
-//   stream 1 ring ---+-- drain thread ----+                                                                +--> commit
-//   ...              |   (copies out,      \-- spsc_queue --> writer 1 ...                                --/   MANIFEST
-//   host records ----/    counts, returns credits)
+//   stream 0 ring --.                      .-- spsc_queue --> writer 0: verify, encode, write its
+//   shards --. stream 1 ring ---+-- drain thread ----+ +--> commit
+//   ...              |   (copies out,      '-- spsc_queue --> writer 1 ... --/   MANIFEST host
+//   records ----/    counts, returns credits)
 //
 // Invariants:
-//  1. Completeness is decided from the records alone: a cut record of every worker, slots written = sum of slots announced,
-//     messages recorded = sum(sent) - sum(received) over every channel. Nothing is guessed from time.
-//  2. One cut at a time. Records of another epoch than the open one are dropped (left over from an abandoned cut).
-//  3. Credits return as soon as the bytes were copied out, so that a worker waits for the drain's copy, not for storage, as
-//     long as staging buffers are free. Memory is bounded by `staging_buffers` x `staging_bytes`.
+//  1. Completeness is decided from the records alone: a cut record of every worker, slots written =
+//  sum of slots announced,
+//     messages recorded = sum(sent) - sum(received) over every channel. Nothing is guessed from
+//     time.
+//  2. One cut at a time. Records of another epoch than the open one are dropped (left over from an
+//  abandoned cut).
+//  3. Credits return as soon as the bytes were copied out, so that a worker waits for the drain's
+//  copy, not for storage, as
+//     long as staging buffers are free. Memory is bounded by `staging_buffers` x `staging_bytes`,
+//     one assembled unit per stream, and one batch per writer and kind of row.
 //  4. A checkpoint counts as durable only when CheckpointWriter::commit returned.
 //
-// Threads: one service thread calls everything here except where noted; the drain owns its own threads. No exception leaves
-// them: a failure becomes the outcome of the open cut.
+// Threads: one service thread calls everything here except where noted; the drain owns its own
+// threads. No exception leaves them: a failure becomes the outcome of the open cut.
 #pragma once
 
 #include <ringkernel/checkpoint/directory.hpp>
@@ -36,7 +41,9 @@ namespace rk::checkpoint {
 
 struct DrainOptions {
   std::uint32_t writers = 1;
-  std::uint64_t staging_bytes = 1ull << 20;  ///< of one buffer; at least a record of the largest size
+  /// Of one buffer; at least a record of the largest size. The default holds four of them without
+  /// waste.
+  std::uint64_t staging_bytes = 4 * record_bytes(kMaxRecordPayload);
   std::uint32_t staging_buffers = 16;
 };
 
@@ -45,11 +52,11 @@ struct HostCut {
   std::uint32_t epoch = 0;
   std::uint64_t hlc = 0;
   std::uint64_t created_at_us = 0;
-  /// Per worker w: sent = messages the host stamped for w (restored ones included), received = outputs of w the host had
-  /// consumed.
+  /// Per worker w: sent = messages the host stamped for w (restored ones included), received =
+  /// outputs of w the host had consumed.
   std::vector<CutChannel> channels;
-  std::vector<std::byte> app_state;         ///< what on_cut's save produced
-  std::map<std::string, std::string> app;   ///< small text for the manifest
+  std::vector<std::byte> app_state;        ///< what on_cut's save produced
+  std::map<std::string, std::string> app;  ///< small text for the manifest
 };
 
 /// Facts that do not change while the system runs.
@@ -57,43 +64,54 @@ struct DrainFacts {
   std::string executor;
   std::string run_id;
   std::uint64_t seed = 0;
-  /// Worker of each actor index: tells the channel of a recorded message. Indexed by ActorId::index().
+  /// Worker of each actor index: tells the channel of a recorded message. Indexed by
+  /// ActorId::index().
   std::vector<std::uint32_t> actor_worker;
 };
 
 /// What one finished cut cost and holds.
 struct CutReport {
   std::uint32_t epoch = 0;
-  std::string directory;              ///< empty if it failed
+  std::string directory;  ///< empty if it failed
   std::uint64_t slots = 0;
-  std::uint64_t messages = 0;         ///< in flight across the cut
-  std::uint64_t drained_bytes = 0;    ///< taken out of the rings
+  std::uint64_t messages = 0;       ///< in flight across the cut
+  std::uint64_t drained_bytes = 0;  ///< taken out of the rings
   std::uint64_t file_bytes = 0;
   std::chrono::nanoseconds stream_time{};   ///< opened to all records in
   std::chrono::nanoseconds durable_time{};  ///< opened to durable
-  Hash128 content_digest{};           ///< equal runs have equal digests; see content_digest.hpp
+  Hash128 content_digest{};  ///< equal runs have equal digests; see content_digest.hpp
 };
 
 class Drain {
  public:
-  /// Reply to a host read: the bytes of one slot, header first. Called on the drain thread.
+  /// Reply to a host read: the bytes of one slot, header first; empty if they did not verify.
+  /// Called on the drain thread.
   using ReadSink = std::function<void(std::uint32_t request, std::span<const std::byte> slot)>;
 
-  /// Starts the threads. `system`, `executor` and `directory` outlive the drain. `directory` null: reads only.
-  [[nodiscard]] static Result<std::unique_ptr<Drain>> create(Executor& executor, const SystemView& system,
-                                                             CheckpointDirectory* directory, DrainFacts facts,
-                                                             DrainOptions options, ReadSink read_sink);
+  /// Starts the threads. `system` is the host's view (its worker array can be read here);
+  /// `executor` and `directory` outlive the drain. `directory` null: reads only, and an opened cut
+  /// fails. invalid_argument: an option is out of range. What Executor::allocate_staging returns.
+  [[nodiscard]] static Result<std::unique_ptr<Drain>> create(Executor& executor,
+                                                             const SystemView& system,
+                                                             CheckpointDirectory* directory,
+                                                             DrainFacts facts, DrainOptions options,
+                                                             ReadSink read_sink);
   virtual ~Drain() = default;
 
-  /// A cut was published. Precondition: idle(). Creates the checkpoint's directory; errors become the outcome.
+  /// A cut was published. Precondition: idle(), and an epoch above every earlier one. Records of
+  /// the epoch wait in their rings until then. Creates the checkpoint's directory; errors become
+  /// the outcome.
   virtual void open(HostCut cut) = 0;
   /// A K2H message that crossed the open cut, `message_slot_bytes` long.
   virtual void add_host_message(std::span<const std::byte> message) = 0;
   /// True once every record of the open cut arrived: the host may close it. Cheap.
   [[nodiscard]] virtual bool streamed() const = 0;
-  /// Gives the open cut up, whatever its state short of durable; its outcome becomes `error`.
+  /// Gives the open cut up, whatever its state short of durable; its outcome becomes `error`. A
+  /// MANIFEST that is being written may still win: then the checkpoint is durable and the outcome
+  /// says so.
   virtual void abandon(Error error) = 0;
-  /// The outcome of the cut, once, after it became durable, failed or was abandoned; then idle() is true.
+  /// The outcome of the cut, once, after it became durable, failed or was abandoned; then idle() is
+  /// true.
   [[nodiscard]] virtual std::optional<Result<CutReport>> take_outcome() = 0;
   [[nodiscard]] virtual bool idle() const = 0;
   /// Why a cut is not complete yet: which stream misses what. For error messages.

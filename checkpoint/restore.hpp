@@ -1,9 +1,10 @@
 // A checkpoint in memory, ready to be laid out for any number of workers.
 //
 // Rows as the drain's writers put them into shards:
-//   DeviceMemory chunk, id = region_id(actor type name), one row per slot:  SlotRow, then state, then trailing field
-//   H2KQueue / K2HQueue / K2KRouting chunk, one row per message in flight:  message slot, then the block's bytes
-//   HlcState chunk: one row per worker clock.   Custom chunk, id = region_id("ringkernel.host_state"): the app's bytes
+//   DeviceMemory chunk, id = region_id(actor type name), one row per slot:  SlotRow, then state,
+//   then trailing field H2KQueue / K2HQueue / K2KRouting chunk, one row per message in flight:
+//   message slot, then the block's bytes HlcState chunk: one row per worker clock.   Custom chunk,
+//   id = region_id("ringkernel.host_state"): the app's bytes
 #pragma once
 
 #include <ringkernel/checkpoint/directory.hpp>
@@ -18,7 +19,8 @@
 
 namespace rk::checkpoint {
 
-/// Head of a slot's row payload: what of SlotHeader outlives a run. State and field follow without padding.
+/// Head of a slot's row payload: what of SlotHeader outlives a run. State and field follow without
+/// padding.
 struct SlotRow {
   std::uint32_t state_bytes;
   std::uint32_t field_bytes;
@@ -47,15 +49,18 @@ struct LoadedMessage {
 struct LoadedCheckpoint {
   Manifest manifest;
   std::string directory;
-  std::vector<LoadedSlot> slots;        ///< by id
-  std::vector<LoadedMessage> messages;  ///< to actors, per (source, destination) in source-sequence order
-  std::vector<LoadedMessage> outputs;   ///< to the host, in the same order
+  std::vector<LoadedSlot> slots;  ///< by id
+  std::vector<LoadedMessage>
+      messages;  ///< to actors, per (source, destination) in source-sequence order
+  std::vector<LoadedMessage> outputs;  ///< to the host, in the same order
   std::vector<std::byte> host_state;
-  std::uint64_t max_hlc = 0;            ///< no stamp in the checkpoint exceeds it
+  std::uint64_t max_hlc = 0;  ///< no stamp in the checkpoint exceeds it
   std::vector<std::shared_ptr<const std::vector<std::byte>>> storage;
 };
 
-/// Reads a checkpoint that `directory` lists as valid. Verifies shard hashes and that counts agree with the manifest.
-[[nodiscard]] Result<LoadedCheckpoint> load_checkpoint(const CheckpointDirectory& directory, const Entry& entry);
+/// Reads a checkpoint that `directory` lists as valid. Verifies shard hashes and that counts agree
+/// with the manifest.
+[[nodiscard]] Result<LoadedCheckpoint> load_checkpoint(const CheckpointDirectory& directory,
+                                                       const Entry& entry);
 
 }  // namespace rk::checkpoint

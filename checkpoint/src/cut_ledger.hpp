@@ -1,0 +1,78 @@
+// What one cut announced and what arrived of it: decides completeness from counts alone.
+//
+// Invariants, over the peers P = workers 0..n-1 and the host (n):
+//  1. in_flight[s][d] = sent[s][d] - received[d][s]: the sender's counter at its cut less the
+//  receiver's at its own.
+//  2. Complete = every worker's cut record is here, recorded slots = announced slots per worker,
+//  and recorded messages =
+//     in_flight on every channel. No count may exceed what was announced, so equal sums mean equal
+//     parts.
+//
+// Thread-safety: none; the owner's mutex covers it.
+#pragma once
+
+#include <ringkernel/checkpoint/hash.hpp>
+#include <ringkernel/runtime/record.hpp>
+#include <ringkernel/runtime/result.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace rk::checkpoint {
+
+class CutLedger {
+ public:
+  /// `host` has one entry per worker, as HostCut::channels. `actor_worker` outlives the ledger.
+  CutLedger(std::uint32_t workers, std::span<const CutChannel> host,
+            std::span<const std::uint32_t> actor_worker);
+
+  /// Each returns an error that names the stream or channel when the record contradicts the counts.
+  [[nodiscard]] Result<void> add_cut(const RecordHeader& header, Bytes payload);
+  [[nodiscard]] Result<void> add_slots(const RecordHeader& header);
+  [[nodiscard]] Result<void> add_message(const MessageHeader& message);
+
+  [[nodiscard]] bool complete() const;
+  /// Streams and channels that miss something, the first few of them; empty when complete.
+  [[nodiscard]] std::string describe_missing() const;
+
+  [[nodiscard]] std::uint64_t slots() const { return slots_; }
+  [[nodiscard]] std::uint64_t messages() const { return messages_; }
+  /// Stamp of each worker's cut.
+  [[nodiscard]] std::vector<std::uint64_t> clocks() const;
+
+ private:
+  struct Stream {
+    bool has_cut = false;
+    std::uint64_t hlc = 0;
+    std::uint64_t announced_slots = 0;
+    std::uint64_t slots = 0;
+    std::uint32_t part_unit = 0;
+    std::uint64_t part_offset = 0;  ///< of the next part; 0: no unit is half here
+    std::uint64_t part_bytes = 0;
+  };
+
+  [[nodiscard]] std::size_t channel(std::uint32_t from, std::uint32_t to) const {
+    return std::size_t{from} * (workers_ + 1) + to;
+  }
+  [[nodiscard]] std::string peer_name(std::uint32_t peer) const;
+  [[nodiscard]] Result<std::uint32_t> worker_of(ActorId id) const;
+  [[nodiscard]] Result<void> check_part(Stream& stream, const RecordHeader& header);
+  [[nodiscard]] Result<void> check_channel(std::uint32_t from, std::uint32_t to) const;
+  [[nodiscard]] Result<void> balance();
+
+  std::uint32_t workers_;
+  std::span<const std::uint32_t> actor_worker_;
+  std::vector<Stream> streams_;
+  std::vector<std::uint64_t> sent_;      // [from][to]
+  std::vector<std::uint64_t> received_;  // [from][to], counted by `to`
+  std::vector<std::uint64_t> recorded_;  // [from][to]
+  std::uint32_t cuts_ = 0;
+  std::uint64_t slots_ = 0;
+  std::uint64_t announced_slots_ = 0;
+  std::uint64_t messages_ = 0;
+  std::uint64_t in_flight_ = 0;  // known once every cut record is here
+};
+
+}  // namespace rk::checkpoint

@@ -1,0 +1,142 @@
+#include <array>
+#include <cstring>
+#include <ringkernel/checkpoint/src/part_writer.hpp>
+
+namespace rk::checkpoint {
+namespace {
+
+unexpected broken_record(const RecordHeader& header, const char* what) {
+  return fail(ErrorCode::corrupt, "snapshot stream " + std::to_string(header.stream) + ", unit " +
+                                      std::to_string(header.unit) + ": " + what);
+}
+
+template <class T>
+Bytes bytes_of_value(const T& value) {
+  return std::as_bytes(std::span<const T>(&value, 1));
+}
+
+}  // namespace
+
+PartWriter::PartWriter(const ProgramInfo& program, ShardSet shards)
+    : program_(program), shards_(std::move(shards)) {
+  for (const auto& type : program.types) regions_.push_back(region_id(type.name));
+}
+
+Result<void> PartWriter::add_slots(const RecordHeader& header, Bytes payload) {
+  if (!verifies(header, payload)) return broken_record(header, "the checksum does not match");
+  if (header.length == header.unit_bytes) return add_unit(header, payload);
+  auto& unit = units_[header.stream];
+  if (header.part_offset == 0) {
+    if (header.unit_bytes > kMaxFileBytes) {
+      return fail(
+          ErrorCode::invalid_argument,
+          "one actor's state is larger than the 1 GiB of a shard: split it over several actors");
+    }
+    unit.clear();
+    unit.reserve(header.unit_bytes);
+  }
+  if (unit.size() != header.part_offset) return broken_record(header, "a part is missing");
+  unit.insert(unit.end(), payload.begin(), payload.end());
+  if (unit.size() < header.unit_bytes) return {};
+  auto result = add_unit(header, unit);
+  units_.erase(header.stream);
+  return result;
+}
+
+Result<void> PartWriter::add_unit(const RecordHeader& header, Bytes unit) {
+  std::uint32_t slots = 0;
+  while (!unit.empty()) {
+    SlotHeader slot;
+    if (unit.size() < sizeof(slot)) return broken_record(header, "it ends inside a slot");
+    std::memcpy(&slot, unit.data(), sizeof(slot));
+    const std::uint64_t stride = slot_stride(slot.state_bytes, slot.field_bytes);
+    if (stride > unit.size()) return broken_record(header, "a slot is longer than its unit");
+    RK_TRY(add_slot(slot, unit.first(stride)));
+    unit = unit.subspan(stride);
+    ++slots;
+  }
+  if (slots != header.count) return broken_record(header, "it does not hold the slots it says");
+  return {};
+}
+
+Result<void> PartWriter::add_slot(const SlotHeader& header, Bytes slot) {
+  if (header.type >= program_.types.size() ||
+      header.state_bytes != program_.types[header.type].state_bytes) {
+    return fail(ErrorCode::corrupt, "a slot of actor " + std::to_string(header.id.index()) +
+                                        " does not fit its type's layout");
+  }
+  const auto& type = program_.types[header.type];
+  const SlotRow row{.state_bytes = header.state_bytes,
+                    .field_bytes = header.field_bytes,
+                    .source_sequence = header.source_sequence,
+                    .reserved = 0,
+                    .handled = header.handled,
+                    .hlc = header.hlc};
+  const Bytes state = slot.subspan(sizeof(SlotHeader), header.state_bytes);
+  const Bytes field = slot.subspan(
+      sizeof(SlotHeader) + align_up(header.state_bytes, kSlotAlignment), header.field_bytes);
+  digest_.add_slot({.id = header.id,
+                    .type_name = type.name,
+                    .version = type.version,
+                    .source_sequence = header.source_sequence,
+                    .handled = header.handled,
+                    .state = state,
+                    .field = field});
+  const std::array<Bytes, 3> pieces{bytes_of_value(row), state, field};
+  return shards_.add_row(ChunkType::device_memory, regions_[header.type],
+                         {.id = header.id.word, .version = type.version}, pieces);
+}
+
+Result<void> PartWriter::add_message(const RecordHeader& header, Bytes payload) {
+  if (!verifies(header, payload)) return broken_record(header, "the checksum does not match");
+  const std::uint32_t slot_bytes = program_.message_slot_bytes;
+  if (payload.size() < slot_bytes) return broken_record(header, "it is shorter than a message");
+  return add_message(payload.first(slot_bytes), payload.subspan(slot_bytes));
+}
+
+Result<void> PartWriter::add_message(Bytes slot, Bytes block) {
+  const auto slot_bytes = static_cast<std::uint32_t>(slot.size());
+  RK_ASSERT(is_message_slot_bytes(slot_bytes));
+  alignas(8) std::array<std::byte, kLargeMessageBytes> copy;
+  std::memcpy(copy.data(), slot.data(), slot_bytes);
+  MessageHeader header;
+  std::memcpy(&header, copy.data(), sizeof(header));
+  header.seq = 0;
+  header.flags &= kFlagBlock;
+  std::memcpy(copy.data(), &header, sizeof(header));
+  if ((header.flags & kFlagBlock) != 0) {
+    std::byte* at = copy.data() + slot_bytes - sizeof(BlockRef);
+    BlockRef ref;
+    std::memcpy(&ref, at, sizeof(ref));
+    if (align_up(ref.bytes, 8) != block.size()) {
+      return fail(ErrorCode::corrupt, "a recorded message does not carry the block it names");
+    }
+    block = block.first(ref.bytes);
+    ref.pool = ref.block = ref.reserved = 0;
+    std::memcpy(at, &ref, sizeof(ref));
+  } else if (!block.empty()) {
+    return fail(ErrorCode::corrupt, "a recorded message carries a block it does not name");
+  }
+  const Bytes clean = Bytes(copy).first(slot_bytes);
+  digest_.add_message(clean, block);
+  auto type = ChunkType::k2k_routing;
+  if (header.dst == kHostId) {
+    type = ChunkType::k2h_queue;
+  } else if (header.src == kHostId) {
+    type = ChunkType::h2k_queue;
+  }
+  const std::array<Bytes, 2> pieces{clean, block};
+  return shards_.add_row(type, 0, {.id = header.dst.word, .version = 1, .flags = slot_bytes},
+                         pieces);
+}
+
+Result<void> PartWriter::add_clock(std::uint32_t worker, std::uint64_t hlc) {
+  return shards_.add_row(ChunkType::hlc_state, 0, {.id = worker, .version = 1},
+                         bytes_of_value(hlc));
+}
+
+Result<void> PartWriter::add_host_state(Bytes state) {
+  return shards_.append_chunk(ChunkType::custom, region_id(kHostStateRegion), state);
+}
+
+}  // namespace rk::checkpoint

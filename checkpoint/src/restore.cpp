@@ -1,0 +1,214 @@
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <ringkernel/checkpoint/restore.hpp>
+#include <ringkernel/checkpoint/src/part_writer.hpp>
+#include <tuple>
+
+namespace rk::checkpoint {
+namespace {
+
+using TypeOf = std::map<std::uint64_t, const ActorTypeInfo*>;
+
+MessageHeader header_of(const LoadedMessage& message) {
+  MessageHeader header;
+  std::memcpy(&header, message.slot.data(), sizeof(header));
+  return header;
+}
+
+/// Takes one checkpoint apart into `out`.
+class Loader {
+ public:
+  explicit Loader(LoadedCheckpoint& out) : out_(out) {
+    for (const auto& type : out.manifest.types) types_[region_id(type.name)] = &type;
+    out.max_hlc = out.manifest.hlc;
+    // Bounds are checked against what really is in the shards; this only saves copies.
+    out.slots.reserve(std::min<std::uint64_t>(out.manifest.slots, kMaxActors));
+  }
+
+  Result<void> take(const ChunkView& chunk) {
+    switch (chunk.type) {
+      case ChunkType::device_memory:
+      case ChunkType::h2k_queue:
+      case ChunkType::k2h_queue:
+      case ChunkType::k2k_routing:
+      case ChunkType::hlc_state: return take_rows(chunk);
+      case ChunkType::custom:
+        if (chunk.id != region_id(kHostStateRegion)) return {};
+        if (has_host_state_) return fail(ErrorCode::corrupt, "the host's state is there twice");
+        has_host_state_ = true;
+        out_.host_state.assign(chunk.data.begin(), chunk.data.end());
+        return {};
+      default: return {};
+    }
+  }
+
+  Result<void> finish() {
+    const Manifest& manifest = out_.manifest;
+    RK_TRY(expect("slots", out_.slots.size(), manifest.slots));
+    RK_TRY(expect("messages in flight", out_.messages.size() + out_.outputs.size(),
+                  manifest.messages));
+    RK_TRY(expect("bytes of host state", out_.host_state.size(), manifest.host_bytes));
+    std::sort(out_.slots.begin(), out_.slots.end(),
+              [](const LoadedSlot& a, const LoadedSlot& b) { return a.id.word < b.id.word; });
+    RK_TRY(order(out_.messages));
+    return order(out_.outputs);
+  }
+
+ private:
+  static Result<void> expect(const char* what, std::uint64_t found, std::uint64_t promised) {
+    if (found == promised) return {};
+    return fail(ErrorCode::corrupt, "it holds " + std::to_string(found) + " " + what +
+                                        " but its MANIFEST promises " + std::to_string(promised));
+  }
+
+  Result<void> take_rows(const ChunkView& chunk) {
+    // The chunk's bytes live only during the visit.
+    const auto copy =
+        std::make_shared<const std::vector<std::byte>>(chunk.data.begin(), chunk.data.end());
+    if (chunk.type != ChunkType::hlc_state) out_.storage.push_back(copy);
+    RowCursor rows{Bytes(*copy)};
+    RowView row;
+    while (true) {
+      RK_TRY_ASSIGN(const bool more, rows.next(row));
+      if (!more) return {};
+      if (chunk.type == ChunkType::device_memory) {
+        RK_TRY(take_slot(chunk.id, row));
+      } else if (chunk.type == ChunkType::hlc_state) {
+        RK_TRY(take_clock(row));
+      } else {
+        RK_TRY(take_message(chunk.type, row));
+      }
+    }
+  }
+
+  Result<void> take_clock(const RowView& row) {
+    std::uint64_t hlc = 0;
+    if (row.payload.size() != sizeof(hlc))
+      return fail(ErrorCode::corrupt, "a clock's row has the wrong size");
+    std::memcpy(&hlc, row.payload.data(), sizeof(hlc));
+    out_.max_hlc = std::max(out_.max_hlc, hlc);
+    return {};
+  }
+
+  Result<void> take_slot(std::uint64_t region, const RowView& row) {
+    const auto type = types_.find(region);
+    if (type == types_.end())
+      return fail(ErrorCode::corrupt, "a chunk belongs to no actor type of the MANIFEST");
+    const std::string who = "actor " + std::to_string(ActorId{row.header.id}.index());
+    LoadedSlot slot;
+    if (row.payload.size() < sizeof(SlotRow))
+      return fail(ErrorCode::corrupt, who + ": its row is too short");
+    std::memcpy(&slot.row, row.payload.data(), sizeof(SlotRow));
+    const std::uint64_t body = std::uint64_t{slot.row.state_bytes} + slot.row.field_bytes;
+    if (row.payload.size() != sizeof(SlotRow) + body ||
+        slot.row.state_bytes != type->second->state_bytes ||
+        row.header.version != type->second->version) {
+      return fail(ErrorCode::corrupt, who + ": its row does not have its type's layout");
+    }
+    slot.id = ActorId{row.header.id};
+    slot.type_region = region;
+    slot.version = row.header.version;
+    slot.state = row.payload.subspan(sizeof(SlotRow), slot.row.state_bytes);
+    slot.field = row.payload.subspan(sizeof(SlotRow) + slot.row.state_bytes);
+    // The last index is the host's.
+    if (slot.id.index() >= kMaxActors) return fail(ErrorCode::corrupt, who + " cannot exist");
+    if (slot.id.index() >= seen_.size()) seen_.resize(slot.id.index() + 1);
+    if (seen_[slot.id.index()]) return fail(ErrorCode::corrupt, who + " is there twice");
+    seen_[slot.id.index()] = true;
+    out_.max_hlc = std::max(out_.max_hlc, slot.row.hlc);
+    out_.slots.push_back(slot);
+    return {};
+  }
+
+  Result<void> take_message(ChunkType type, const RowView& row) {
+    const std::uint32_t slot_bytes = row.header.flags;
+    if (!is_message_slot_bytes(slot_bytes) || row.payload.size() < slot_bytes) {
+      return fail(ErrorCode::corrupt, "a message's row has the wrong size");
+    }
+    LoadedMessage message{.slot = row.payload.first(slot_bytes),
+                          .block = row.payload.subspan(slot_bytes)};
+    const MessageHeader header = header_of(message);
+    std::uint64_t block_bytes = 0;
+    if ((header.flags & kFlagBlock) != 0) {
+      BlockRef ref;
+      std::memcpy(&ref, message.slot.data() + slot_bytes - sizeof(ref), sizeof(ref));
+      block_bytes = ref.bytes;
+    }
+    const bool to_host = header.dst == kHostId;
+    const bool from_host = header.src == kHostId;
+    const bool is_placed = (type == ChunkType::k2h_queue) == to_host &&
+                           (type == ChunkType::h2k_queue) == from_host && !(to_host && from_host);
+    if (message.block.size() != block_bytes || row.header.id != header.dst.word || !is_placed) {
+      return fail(ErrorCode::corrupt, "a message's row contradicts the message");
+    }
+    out_.max_hlc = std::max(out_.max_hlc, header.hlc);
+    (to_host ? out_.outputs : out_.messages).push_back(message);
+    return {};
+  }
+
+  /// By destination, source and sequence; numbers that ran past 2^32 come after those that did not.
+  static Result<void> order(std::vector<LoadedMessage>& messages) {
+    const auto key = [](const LoadedMessage& message) {
+      const MessageHeader header = header_of(message);
+      return std::tuple(header.dst.word, header.src.word, header.source_sequence);
+    };
+    std::sort(messages.begin(), messages.end(),
+              [&](const LoadedMessage& a, const LoadedMessage& b) { return key(a) < key(b); });
+    for (std::size_t begin = 0; begin < messages.size();) {
+      const auto [dst, src, first] = key(messages[begin]);
+      std::size_t end = begin + 1;
+      std::size_t turn = begin;  // where the widest gap ends
+      std::uint32_t widest = 0;
+      std::uint32_t last = first;
+      for (; end < messages.size(); ++end) {
+        const auto [next_dst, next_src, sequence] = key(messages[end]);
+        if (next_dst != dst || next_src != src) break;
+        if (sequence == last) {
+          return fail(ErrorCode::corrupt,
+                      "a message from actor " + std::to_string(ActorId{src}.index()) +
+                          " to actor " + std::to_string(ActorId{dst}.index()) + " is there twice");
+        }
+        if (sequence - last > widest) {
+          widest = sequence - last;
+          turn = end;
+        }
+        last = sequence;
+      }
+      // Numbers of one pair lie within half the circle, so a wider span has the wrap inside.
+      if (last - first >= 0x80000000u) {
+        const auto at = [&](std::size_t index) {
+          return messages.begin() + static_cast<std::ptrdiff_t>(index);
+        };
+        std::rotate(at(begin), at(turn), at(end));
+      }
+      begin = end;
+    }
+    return {};
+  }
+
+  LoadedCheckpoint& out_;
+  TypeOf types_;
+  std::vector<bool> seen_;
+  bool has_host_state_ = false;
+};
+
+}  // namespace
+
+Result<LoadedCheckpoint> load_checkpoint(const CheckpointDirectory& directory, const Entry& entry) {
+  RK_TRY_ASSIGN(const auto reader, directory.open_checkpoint(entry));
+  LoadedCheckpoint out;
+  out.manifest = reader.manifest();
+  out.directory = entry.directory;
+  Loader loader(out);
+  auto result = reader.for_each_chunk([&](const ChunkView& chunk) { return loader.take(chunk); });
+  if (result) result = loader.finish();
+  if (!result) {
+    return fail(result.error().code,
+                directory.storage().describe(entry.directory) + ": " + result.error().message,
+                result.error().native);
+  }
+  return out;
+}
+
+}  // namespace rk::checkpoint
