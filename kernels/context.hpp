@@ -5,7 +5,7 @@
 // (`leader()`), with ctx.sync() between dependent steps. On the host a group has one lane and none of this costs anything.
 #pragma once
 
-#include <ringkernel/kernels/mutant.hpp>
+#include <ringkernel/runtime/mutant.hpp>
 #include <ringkernel/kernels/rng.hpp>
 #include <ringkernel/runtime/actor.hpp>
 #include <ringkernel/runtime/slot.hpp>

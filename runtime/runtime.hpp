@@ -222,6 +222,11 @@ class Runtime {
     static_assert(Message<M> && handles_v<A, M>, "the actor type does not list this message in `messages`");
     return send_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
   }
+  /// Runs f(Feed&) as one atomic step with respect to the cut: what it sends and what it changes in the application's own
+  /// part (on_cut) is before the cut or after it, never half. For producers on threads of their own; send() alone is such a
+  /// step too, but leaves no way to note in the same step that it happened. f must be short and must not call the Runtime.
+  /// closed: the workers do not run. What f returns otherwise.
+  Result<void> atomically(const std::function<Result<void>(Feed&)>& f);
   /// A copy of an actor's state at a handler boundary, while it runs or after stop().
   template <Actor A>
   Result<A> read(ref<A> actor) {

@@ -1,7 +1,7 @@
 #include <ringkernel/runtime/runtime.hpp>
 
 #include <ringkernel/checkpoint/content_digest.hpp>
-#include <ringkernel/kernels/mutant.hpp>
+#include <ringkernel/runtime/mutant.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -199,6 +199,21 @@ Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* 
   return impl.lane->send(to, tag, payload, bytes);
 }
 
+Result<void> Runtime::atomically(const std::function<Result<void>(Feed&)>& f) {
+  Impl& impl = *impl_;
+  if (impl.phase != Impl::Phase::running) return fail(ErrorCode::closed, "atomically() needs running workers: start() first");
+  if constexpr (planted(Mutant::no_lane_lock)) {
+    const auto colour = static_cast<std::uint16_t>(impl.lane->epoch());
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+    const std::lock_guard lock(impl.lane->mutex);
+    LaneFeed feed(*impl.lane, colour);
+    return f(feed);
+  }
+  const std::lock_guard lock(impl.lane->mutex);
+  LaneFeed feed(*impl.lane);
+  return f(feed);
+}
+
 const ActorEntry* Runtime::Impl::find(ActorId actor) const {
   if (actor.index() >= placed.actors.size()) return nullptr;
   const ActorEntry& entry = placed.actors[actor.index()];
@@ -293,6 +308,21 @@ Result<void> Runtime::for_each_slot(const std::function<void(const SlotHeader&, 
     visit(*slot, {slot_state(slot), slot->state_bytes}, {slot_field(slot), slot->field_bytes});
   }
   return {};
+}
+
+Result<std::string> Runtime::state_digest() {
+  const auto& types = impl_->executor->program().types;
+  checkpoint::ContentDigest digest;
+  RK_TRY(for_each_slot([&](const SlotHeader& slot, std::span<const std::byte> state, std::span<const std::byte> field) {
+    digest.add_slot({.id = slot.id,
+                     .type_name = types[slot.type].name,
+                     .version = types[slot.type].version,
+                     .source_sequence = slot.source_sequence,
+                     .handled = slot.handled,
+                     .state = state,
+                     .field = field});
+  }));
+  return to_hex(digest.value());
 }
 
 }  // namespace rk

@@ -18,6 +18,26 @@
 
 namespace rk {
 
+/// The lane as a Feed. Lives no longer than the lane's lock is held.
+class LaneFeed final : public Feed {
+ public:
+  explicit LaneFeed(HostLane& lane)
+      : lane_(lane), colour_(static_cast<std::uint16_t>(lane.epoch())) {}
+  /// With a colour read before the lock was taken: the planted bug `no_lane_lock`.
+  LaneFeed(HostLane& lane, std::uint16_t colour) : lane_(lane), colour_(colour) {}
+  bool has_room() override { return lane_.has_room(); }
+
+ protected:
+  Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
+                          std::uint32_t bytes) override {
+    return lane_.send_coloured(colour_, to, tag, payload, bytes);
+  }
+
+ private:
+  HostLane& lane_;
+  std::uint16_t colour_;
+};
+
 struct Runtime::Impl {
   using Clock = std::chrono::steady_clock;
   enum class Phase { created, running, stopped };

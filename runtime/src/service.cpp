@@ -16,20 +16,6 @@ constexpr std::uint32_t kOutputsPerTurn = 256;
 constexpr auto kIdleWait = std::chrono::microseconds(100);
 constexpr auto kFaultInterval = std::chrono::milliseconds(1);
 
-class LaneFeed final : public Feed {
- public:
-  explicit LaneFeed(HostLane& lane) : lane_(lane) {}
-  bool has_room() override { return lane_.has_room(); }
-
- protected:
-  Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) override {
-    return lane_.send(to, tag, payload, bytes);
-  }
-
- private:
-  HostLane& lane_;
-};
-
 }  // namespace
 
 void Runtime::Impl::deliver(const MessageView& message) {
@@ -141,7 +127,7 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
     const checkpoint::CutReport& report = *outcome;
     CheckpointCost cost{report.epoch,      report.directory,  report.slots,       report.messages,     report.drained_bytes,
                         report.file_bytes, report.stream_time, report.durable_time, to_hex(report.content_digest)};
-    auto retained = directory->retain({.keep = options.checkpoint.keep, .run_id = std::nullopt, .trusted_epoch = report.epoch});
+    auto retained = directory->retain({.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
     if (!retained) std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n", retained.error().message.c_str());
     result = std::move(cost);
   } else {

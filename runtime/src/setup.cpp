@@ -1,4 +1,5 @@
 // Runtime before the start: the checkpoint directory, restoring, laying the system out.
+#include <ringkernel/checkpoint/faulty_storage.hpp>
 #include <ringkernel/checkpoint/format.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
@@ -31,7 +32,9 @@ Result<void> Runtime::Impl::open_checkpoints() {
   CheckpointOptions& checkpoint = options.checkpoint;
   if (checkpoint.dir.empty() && checkpoint.storage == nullptr) return {};
   if (checkpoint.keep == 0) return fail(ErrorCode::invalid_argument, "checkpoint.keep must be at least 1");
-  if (checkpoint.storage == nullptr) checkpoint.storage = std::make_shared<checkpoint::FileStorage>(checkpoint.dir);
+  if (checkpoint.storage == nullptr) {
+    checkpoint.storage = checkpoint::with_environment_faults(std::make_shared<checkpoint::FileStorage>(checkpoint.dir));
+  }
   RK_TRY_ASSIGN(directory, checkpoint::CheckpointDirectory::open(checkpoint.storage, checkpoint.prefix));
   RK_TRY_ASSIGN(directory_lock, directory->lock_writer());
   run_id = checkpoint::make_run_id(wall_clock_us(), static_cast<std::uint64_t>(::getpid()));
