@@ -14,6 +14,8 @@ if(rk_app_sources)
   target_link_libraries(rk_app PUBLIC
     ringkernel nlohmann_json::nlohmann_json CLI11::CLI11 PNG::PNG
     ringkernel_deps::sndfile ringkernel_deps::samplerate ringkernel_deps::xxhash)
+  target_compile_definitions(rk_app PUBLIC RK_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(rk_app PUBLIC ${CMAKE_DL_LIBS})
   if(RK_CUDA)
     target_compile_definitions(rk_app PUBLIC RK_HAVE_CUDA=1)
   endif()

@@ -1,4 +1,5 @@
-// What an example gives to `rk run NAME`, and what every example shares: options, signals, exit codes.
+// What an example gives to `rk run NAME`, and what every example shares: options, signals, exit
+// codes.
 #pragma once
 
 #include <ringkernel/runtime/runtime.hpp>
@@ -51,8 +52,9 @@ struct Registration {
 /// restore_latest, with what was restored and what was skipped told on stderr.
 [[nodiscard]] Result<RestoreReport> restore_loudly(Runtime& runtime);
 
-/// run() with SIGUSR1 = checkpoint and go on, SIGTERM/SIGINT = checkpoint and stop, and a progress line on stderr if that is
-/// a terminal: `progress` returns its text.
+/// run() with SIGUSR1 = checkpoint and go on, SIGTERM/SIGINT = checkpoint and stop, and a progress
+/// line on stderr if that is a terminal: `progress` returns its text; it is called on a thread of
+/// its own.
 [[nodiscard]] Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
                                                  const std::function<std::string()>& progress);
 
@@ -60,5 +62,9 @@ struct Registration {
 int report(const Error& error);
 
 inline constexpr int kExitRequeue = 85;  ///< saved and stopped
+
+/// 0 at the end of the job, kExitRequeue when it was saved and stopped, 1 when it was stopped
+/// without a checkpoint.
+[[nodiscard]] int stopped_exit_code(const RunReport& report);
 
 }  // namespace rk::tools

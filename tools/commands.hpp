@@ -1,0 +1,15 @@
+// The subcommands of `rk` other than `run`. Each prints its result on stdout and returns the
+// process exit code.
+#pragma once
+
+#include <string>
+
+namespace rk::tools {
+
+int list_command(const std::string& directory, bool json);
+int inspect_command(const std::string& path, bool json);
+int verify_command(const std::string& path, bool json);
+/// `directory`: whose disk to report.
+int doctor_command(const std::string& directory, bool json);
+
+}  // namespace rk::tools

@@ -1,0 +1,156 @@
+#include "example.hpp"
+
+#include <unistd.h>
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <mutex>
+#include <thread>
+
+namespace rk::tools {
+namespace {
+
+// A signal handler gets no argument, so the runtime it speaks to has to be found through a global.
+std::atomic<Runtime*> signalled_runtime{nullptr};
+static_assert(std::atomic<Runtime*>::is_always_lock_free);
+
+extern "C" void on_signal(int signal) {
+  Runtime* runtime = signalled_runtime.load();
+  if (runtime == nullptr) return;
+  if (signal == SIGUSR1) {
+    runtime->request_checkpoint();
+  } else {
+    runtime->request_stop();
+  }
+}
+
+/// Handlers for as long as it lives; what was installed before comes back.
+class SignalScope {
+ public:
+  explicit SignalScope(Runtime& runtime) {
+    signalled_runtime.store(&runtime);
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before_[i]);
+  }
+  ~SignalScope() {
+    for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+    signalled_runtime.store(nullptr);
+  }
+  SignalScope(const SignalScope&) = delete;
+  SignalScope& operator=(const SignalScope&) = delete;
+
+ private:
+  static constexpr std::array<int, 3> kSignals{SIGUSR1, SIGTERM, SIGINT};
+  std::array<struct sigaction, 3> before_{};
+};
+
+/// Rewrites one line of a terminal a few times a second.
+class ProgressLine {
+ public:
+  explicit ProgressLine(const std::function<std::string()>& text) {
+    if (!text || ::isatty(STDERR_FILENO) == 0) return;
+    thread_ = std::thread([this, &text] {
+      std::unique_lock lock(mutex_);
+      while (!changed_.wait_for(lock, std::chrono::milliseconds(200), [this] { return ended_; })) {
+        std::fprintf(stderr, "\r\x1b[K%s", text().c_str());
+      }
+      std::fputs("\r\x1b[K", stderr);
+    });
+  }
+  ~ProgressLine() {
+    if (!thread_.joinable()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+std::vector<std::unique_ptr<Example>>& registry() {
+  static std::vector<std::unique_ptr<Example>> all;
+  return all;
+}
+
+}  // namespace
+
+Registration::Registration(std::unique_ptr<Example> example) {
+  auto& all = registry();
+  all.push_back(std::move(example));
+  // registration order is link order, which nobody should see
+  std::sort(all.begin(), all.end(),
+            [](const auto& a, const auto& b) { return a->name() < b->name(); });
+}
+
+const std::vector<std::unique_ptr<Example>>& examples() { return registry(); }
+
+RuntimeOptions runtime_options(const RunOptions& options, const std::string& prefix,
+                               std::map<std::string, std::string> identity) {
+  RuntimeOptions runtime;
+  runtime.workers = options.workers;
+  runtime.checkpoint.dir = options.checkpoint_dir;
+  runtime.checkpoint.prefix = prefix;
+  runtime.checkpoint.every = options.checkpoint_every;
+  runtime.checkpoint.keep = options.keep;
+  runtime.checkpoint.fresh = options.fresh;
+  runtime.checkpoint.identity = std::move(identity);
+  return runtime;
+}
+
+Result<RestoreReport> restore_loudly(Runtime& runtime) {
+  RK_TRY_ASSIGN(RestoreReport report, runtime.restore_latest());
+  for (const std::string& skipped : report.skipped) {
+    std::fprintf(stderr, "rk: WARNING: checkpoint passed over: %s\n", skipped.c_str());
+  }
+  if (report.restored) {
+    std::fprintf(stderr, "rk: resumed from %s%s\n", report.directory.c_str(),
+                 report.skipped.empty() ? "" : ", which is older than what was passed over");
+  } else if (!report.skipped.empty()) {
+    std::fprintf(stderr, "rk: WARNING: no checkpoint is usable; starting from the beginning\n");
+  }
+  return report;
+}
+
+Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
+                                   const std::function<std::string()>& progress) {
+  const SignalScope signals(runtime);
+  RunReport report;
+  {
+    const ProgressLine line(progress);
+    RK_TRY_ASSIGN(report, runtime.run({.max_walltime = options.max_walltime}));
+  }
+  if (report.reason != StopReason::quiescent) {
+    std::fprintf(
+        stderr,
+        report.saved
+            ? "rk: saved to %s and stopped; the same command resumes\n"
+            : "rk: stopped without a checkpoint; --checkpoint-dir makes a run resumable%s\n",
+        report.saved ? runtime.stats().last_checkpoint.c_str() : "");
+  }
+  return report;
+}
+
+int report(const Error& error) {
+  std::fprintf(stderr, "rk: %s\n", error.message.c_str());
+  return exit_code(error.code);
+}
+
+int stopped_exit_code(const RunReport& report) {
+  if (report.reason == StopReason::quiescent) return 0;
+  return report.saved ? kExitRequeue : 1;
+}
+
+}  // namespace rk::tools

@@ -1,0 +1,98 @@
+// The `rk` command line. Results go to stdout, progress and errors to stderr. Exit codes: see
+// docs/cli.md.
+#include <CLI/CLI.hpp>
+#include <ringkernel/checkpoint/directory.hpp>
+#include <ringkernel/runtime/result.hpp>
+
+#include <iostream>
+
+#include "commands.hpp"
+#include "duration.hpp"
+#include "example.hpp"
+
+namespace {
+
+constexpr int kExitUsage = 2;
+
+void add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
+                  const std::string& help) {
+  app.add_option_function<std::string>(
+         name,
+         [&target, name](const std::string& text) {
+           const auto duration = rk::tools::parse_duration(text);
+           if (!duration) throw CLI::ValidationError(name, duration.error().message);
+           target = *duration;
+         },
+         help)
+      ->type_name("TIME");
+}
+
+void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
+  app.add_option("--backend", options.backend, "where actors run: auto, host or cuda")
+      ->check(CLI::IsMember({"auto", "host", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--workers", options.workers,
+                 "threads (host) or blocks (cuda); 0: one per core or as many as fit")
+      ->check(CLI::Range(0u, 255u))
+      ->capture_default_str();
+  auto* dir = app.add_option("--checkpoint-dir", options.checkpoint_dir,
+                             "where checkpoints go; the same command resumes");
+  add_duration(app, "--checkpoint-every", options.checkpoint_every,
+               "interval between checkpoints, as in 500ms; 0: on demand");
+  app.get_option("--checkpoint-every")->needs(dir);
+  app.add_option("--keep", options.keep, "newest checkpoints to keep")
+      ->check(CLI::Range(1u, 1'000'000u))
+      ->capture_default_str();
+  app.add_flag("--fresh", options.fresh, "do not resume; older checkpoints stay");
+  add_duration(app, "--max-walltime", options.max_walltime,
+               "save and stop (exit 85) after this time");
+  app.add_flag("--json", options.json, "result as one line of JSON");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"ringkernel: persistent actors that are checkpointed while they run", "rk"};
+  app.set_version_flag("--version", std::string("rk ") + RK_VERSION);
+  app.require_subcommand(1);
+  int status = 0;
+
+  auto* run = app.add_subcommand("run", "start an example, or resume it from --checkpoint-dir");
+  run->require_subcommand(1);
+  rk::tools::RunOptions run_options;
+  for (const auto& example : rk::tools::examples()) {
+    auto* sub = run->add_subcommand(example->name(), example->description());
+    add_run_options(*sub, run_options);
+    example->add_options(*sub);
+    sub->callback([&status, &run_options, &example] { status = example->run(run_options); });
+  }
+
+  std::string path;
+  bool json = false;
+  const auto command = [&](const char* name, const char* help, const char* argument,
+                           int (*f)(const std::string&, bool)) {
+    auto* sub = app.add_subcommand(name, help);
+    sub->add_option(argument, path, "what to look at")->required();
+    sub->add_flag("--json", json, "result as JSON");
+    sub->callback([&status, &path, &json, f] { status = f(path, json); });
+  };
+  command("list", "list the checkpoints of a directory", "DIR", rk::tools::list_command);
+  command("inspect", "show what a file, a checkpoint or a directory holds", "PATH",
+          rk::tools::inspect_command);
+  command("verify", "read every byte and check it against its hashes", "PATH",
+          rk::tools::verify_command);
+
+  auto* doctor =
+      app.add_subcommand("doctor", "what this machine has, what is missing and how to get it");
+  std::string disk = ".";
+  doctor->add_option("--dir", disk, "whose disk to report")->capture_default_str();
+  doctor->add_flag("--json", json, "result as JSON");
+  doctor->callback([&] { status = rk::tools::doctor_command(disk, json); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, std::cout, std::cerr) == 0 ? 0 : kExitUsage;
+  }
+  return status;
+}
