@@ -4,8 +4,6 @@
 
 namespace rk::checkpoint {
 
-// ----------------------------------------------------------------------------------------------------
-
 Result<void> DrainThreads::start() {
   RK_TRY_ASSIGN(scratch_, executor_.allocate_staging(options_.staging_bytes));
   if (directory_ != nullptr) {

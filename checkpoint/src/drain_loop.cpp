@@ -10,8 +10,6 @@ constexpr std::chrono::microseconds kIdleSleep{100};
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------------
-
 void DrainThreads::run() {
   Backoff backoff;
   while (true) {
@@ -20,9 +18,10 @@ void DrainThreads::run() {
     try {
       worked = round();
     } catch (const std::exception& exception) {
-      if (cut_)
+      if (cut_) {
         cut_->give_up(
             {ErrorCode::internal, 0, std::string("draining a snapshot: ") + exception.what()});
+      }
     }
     end_cut_if_due();
     {
