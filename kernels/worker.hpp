@@ -385,7 +385,6 @@ class Worker {
   RK_FN void publish_status() {
     since_status_ = 0;
     WorkerStatus& status = *self_.status;
-    store_relaxed<Scope::system>(status.heartbeat, turn_);
     store_relaxed<Scope::system>(status.epoch, epoch_);
     store_relaxed<Scope::system>(status.stashed, mailbox_.stash_size());
     store_relaxed<Scope::system>(status.outbox, static_cast<std::uint64_t>(outbox_.size()));
@@ -402,6 +401,8 @@ class Worker {
     store_release<Scope::system>(status.fault, static_cast<std::uint32_t>(fault_));
     if (steps_left_ == 0) store_release<Scope::system>(status.step_done, step_request_);
     store_release<Scope::system>(status.state, static_cast<std::uint32_t>(run_state_));
+    // release: publishes the counters of this turn; pairs with the acquire in Runtime::Impl::watch
+    store_release<Scope::system>(status.heartbeat, turn_);
   }
 
   static constexpr std::uint32_t kLooksPerTurn = 16;

@@ -60,8 +60,9 @@ enum class Fault : std::uint32_t {
   unknown_message,     ///< a tag the actor does not handle
 };
 
-/// Written by one worker, read by the host. Counters are published sends before receives: a reader that takes all
-/// receives first and all sends afterwards, and finds them equal, has seen a quiescent system.
+/// Written by one worker, read by the host. Counters lag behind what the worker did: it publishes them now and then, so
+/// receivers may report a message before its sender does. They are exact where two readings agree and `heartbeat`, which is
+/// stored last, moved in between: then the worker neither sent nor received until it published again.
 struct alignas(64) WorkerStatus {
   std::uint64_t sent;             ///< messages stamped, to workers and to the host
   std::uint64_t received;         ///< messages handled or dead-lettered

@@ -67,6 +67,7 @@ struct Runtime::Impl {
   void close_cut();
   void finish_checkpoint(Result<checkpoint::CutReport> outcome);
   void watch();
+  [[nodiscard]] bool scan_counters();
   [[nodiscard]] std::optional<Error> find_fault() const;
   [[nodiscard]] std::string describe_stall() const;
   void deliver(const MessageView& message);
@@ -134,6 +135,13 @@ struct Runtime::Impl {
   bool cut_in_work = false;
   Clock::time_point cut_opened{};
   Clock::time_point next_due{};
+  struct Mark {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+    std::uint64_t heartbeat = 0;
+  };
+  std::vector<Mark> marks;              ///< counters of each worker; last: the host's own
+  std::vector<std::uint64_t> marked_at;  ///< heartbeat of each worker after `marks` were first seen
   std::uint64_t progress_mark = 0;
   Clock::time_point progress_time{};
 };

@@ -196,15 +196,45 @@ std::string Runtime::Impl::describe_stall() const {
   return text;
 }
 
+/// Reads all counters. True if they have stood still since an earlier call, which every worker confirmed by publishing again
+/// after it: then all of them held at the same instant. Workers publish late, so one reading alone can balance by chance.
+bool Runtime::Impl::scan_counters() {
+  bool still = marks.size() == workers + 1;
+  marks.resize(workers + 1);
+  marked_at.resize(workers);
+  std::vector<Mark> now(workers + 1);
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    WorkerStatus& status = *system.workers[w].status;
+    // acquire: pairs with the worker's release; the counters read next are at least as new as this heartbeat
+    now[w].heartbeat = load_acquire<Scope::system>(status.heartbeat);
+    now[w].received = load_acquire<Scope::system>(status.received);
+    now[w].sent = load_acquire<Scope::system>(status.sent);
+  }
+  now[workers] = {lane->sent(), lane->received(), 0};
+  for (std::uint32_t w = 0; w <= workers; ++w) {
+    still = still && now[w].sent == marks[w].sent && now[w].received == marks[w].received;
+  }
+  bool confirmed = still;
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    confirmed = confirmed && now[w].heartbeat > marked_at[w];
+    // the mark is only as old as the newest heartbeat seen after all counters were read
+    if (!still) marked_at[w] = load_acquire<Scope::system>(system.workers[w].status->heartbeat);
+  }
+  if (!still) marks = std::move(now);
+  return confirmed;
+}
+
 void Runtime::Impl::watch() {
   if (auto healthy = executor->healthy(); !healthy) return report_failure(healthy.error());
   if (auto fault = find_fault()) return report_failure(std::move(*fault));
   const std::lock_guard lane_lock(lane->mutex);
-  // all receives first, then all sends: equal means that nothing was in flight in between
-  std::uint64_t received = lane->received();
-  for (std::uint32_t w = 0; w < workers; ++w) received += load_acquire<Scope::system>(system.workers[w].status->received);
-  std::uint64_t sent = lane->sent();
-  for (std::uint32_t w = 0; w < workers; ++w) sent += load_acquire<Scope::system>(system.workers[w].status->sent);
+  const bool confirmed = scan_counters();
+  std::uint64_t received = 0;
+  std::uint64_t sent = 0;
+  for (const Mark& mark : marks) {
+    received += mark.received;
+    sent += mark.sent;
+  }
 
   const auto now = Clock::now();
   const std::lock_guard lock(mutex);
@@ -223,7 +253,7 @@ void Runtime::Impl::watch() {
                         describe_stall()};
     changed.notify_all();
   }
-  quiescent = sent == received && feed_state == FeedState::ended;
+  quiescent = confirmed && sent == received && feed_state == FeedState::ended;
   if (quiescent) changed.notify_all();
 }
 
