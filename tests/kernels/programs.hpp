@@ -94,7 +94,7 @@ struct Burster {
 struct Counter {
   using messages = handles<Numbered>;
   static constexpr const char* name = "test.counter";
-  static constexpr std::uint32_t kSources = 8;
+  static constexpr std::uint32_t kSources = 64;
   std::uint64_t next[kSources];
   std::uint32_t last_sequence[kSources];
   std::uint64_t violations;
@@ -120,6 +120,25 @@ RK_FN void Burster::on(const Burst& burst, Ctx& ctx) {
   }
   if (burst.left > 0) ctx.send(ref<Burster>{ctx.self()}, Burst{burst.left - 1});
 }
+
+struct Split {
+  static constexpr std::uint8_t tag = 5;
+  static constexpr std::uint32_t max_sends = 2;
+  std::uint32_t unused;
+};
+/// Every token becomes two, so that any bounded queues fill up and wait for each other.
+struct Doubler {
+  using messages = handles<Split>;
+  static constexpr const char* name = "test.doubler";
+  std::uint64_t splits;
+
+  template <class Ctx>
+  RK_FN void on(const Split&, Ctx& ctx) {
+    if (ctx.leader()) ++splits;
+    ctx.send(ref<Doubler>{ctx.self()}, Split{});
+    ctx.send(ref<Doubler>{ctx.self()}, Split{});
+  }
+};
 
 /// Passes a field of numbers on in blocks; each receiver checks and replaces every one.
 struct Parcel {

@@ -194,21 +194,11 @@ TEST_P(BrokenContract, EndsTheRunAndNamesTheActorAndTheRemedy) {
 }
 
 TEST(WorkerStalls, QueuesThatWaitForEachOtherAreReportedNotWaitedForForever) {
-  Capacities capacity = tiny_capacities();
-  capacity.h2k_slots = 512;
-  auto runtime = make_runtime<Burster, Counter>({1, 1}, {.capacity = capacity, .stall_deadline = std::chrono::seconds(1)});
-  // every burst makes eight messages, and nobody but the worker that waits for room could take one
-  auto bursters = runtime->spawn<Burster>(60, [](std::uint32_t, Burster& b) {
-    b.counters[0] = {ActorId::make(60, 0)};
-    b.counters[1] = {ActorId::make(60, 0)};
-  });
-  ASSERT_TRUE(bursters);
-  ASSERT_TRUE(runtime->spawn<Counter>(1, [](std::uint32_t, Counter&) {}));
-  std::uint32_t fed = 0;
-  runtime->on_feed([&](Feed& feed) {
-    while (fed < 60 && feed.send((*bursters)[fed], Burst{1000})) ++fed;
-    return fed < 60 ? FeedState::more : FeedState::ended;
-  });
+  auto runtime = make_runtime<Doubler>({2, 1}, {.capacity = tiny_capacities(), .stall_deadline = std::chrono::seconds(1)});
+  auto doublers = runtime->spawn<Doubler>(4, [](std::uint32_t, Doubler&) {});
+  ASSERT_TRUE(doublers);
+  expect_ok(runtime->start());
+  for (std::uint32_t i = 0; i < 4; ++i) expect_ok(runtime->send((*doublers)[i], Split{}));
   auto report = runtime->run({.max_walltime = std::chrono::seconds(20)});
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, ErrorCode::deadline_exceeded);
