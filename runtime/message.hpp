@@ -99,8 +99,11 @@ RK_FN constexpr std::uint32_t widen_epoch(std::uint16_t colour, std::uint32_t re
 }
 
 /// A word of memory that holds objects of other types. Without may_alias the compiler may move a user's typed stores across
-/// a copy made through plain words.
-using RawWord __attribute__((may_alias)) = std::uint64_t;
+/// a copy made through plain words. A struct, because `auto` drops the attribute from an alias of a scalar.
+struct __attribute__((may_alias)) RawWord {
+  std::uint64_t value;
+};
+static_assert(sizeof(RawWord) == 8);
 
 /// Copies a message's value into another slot; the commit word of the destination is left alone.
 RK_FN inline void copy_message(std::byte* to, const std::byte* from, std::uint32_t slot_bytes) {

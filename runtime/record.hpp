@@ -98,8 +98,8 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
   std::uint64_t sum = 0;
   if (size == 1) {
     for (std::uint64_t i = 0; i < words; ++i) {
-      const std::uint64_t word = in[i];
-      out[i] = word;
+      const std::uint64_t word = in[i].value;
+      out[i].value = word;
       sum += checksum_mix(word, first_word + i);
     }
     return sum;
@@ -118,7 +118,7 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
   }
   for (std::uint64_t i = 2 * pairs + rank; i < words; i += size) {
     out[i] = in[i];
-    sum += checksum_mix(in[i], first_word + i);
+    sum += checksum_mix(in[i].value, first_word + i);
   }
   return sum;
 }
@@ -127,7 +127,7 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
 inline std::uint64_t record_checksum(const std::byte* payload, std::uint64_t bytes) {
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < bytes / 8; ++i) {
-    sum += checksum_mix(reinterpret_cast<const RawWord*>(payload)[i], i);
+    sum += checksum_mix(reinterpret_cast<const RawWord*>(payload)[i].value, i);
   }
   return sum;
 }
