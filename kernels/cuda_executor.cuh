@@ -58,7 +58,7 @@ struct NoTurn {
 
 /// `started`: one word per block, in host memory; a block stores 1 when it runs.
 template <class Program>
-__global__ void __launch_bounds__(BlockGroup::kThreads)
+__global__ void __launch_bounds__(BlockGroup::kThreads, 2)
     run_program(const __grid_constant__ SystemView system, std::uint32_t* started) {
   if (blockIdx.x == system.worker_count) {
     if (threadIdx.x != 0) return;
