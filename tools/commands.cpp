@@ -1,5 +1,6 @@
 #include "commands.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -27,10 +28,19 @@ std::string plural(std::uint64_t count, const char* noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
+/// As it is, or quoted where it would break the line.
+std::string printable(const ordered_json& value) {
+  if (!value.is_string()) return value.dump();
+  const auto& text = value.get_ref<const std::string&>();
+  const bool plain =
+      std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+  return plain ? text : value.dump();
+}
+
 /// Scalars as they are, arrays of objects as one line each; what a person wants to see of a file.
 void print_tree(const ordered_json& node, const std::string& indent) {
   for (const auto& [key, value] : node.items()) {
-    const std::string name = node.is_array() ? "-" : key + ":";
+    const std::string name = node.is_array() ? "-" : printable(key) + ":";
     const bool nested =
         value.is_object() || (value.is_array() && !value.empty() && value.front().is_structured());
     if (value.is_object() && node.is_array()) {
@@ -38,8 +48,7 @@ void print_tree(const ordered_json& node, const std::string& indent) {
       bool flat = true;
       for (const auto& [k, v] : value.items()) {
         flat = flat && !v.is_structured();
-        line += (line.empty() ? "" : "  ") + k + "=" +
-                (v.is_string() ? v.get<std::string>() : v.dump());
+        line += (line.empty() ? "" : "  ") + k + "=" + printable(v);
       }
       if (flat) {
         std::printf("%s- %s\n", indent.c_str(), line.c_str());
@@ -50,8 +59,7 @@ void print_tree(const ordered_json& node, const std::string& indent) {
       std::printf("%s%s\n", indent.c_str(), name.c_str());
       print_tree(value, indent + "  ");
     } else {
-      std::printf("%s%s %s\n", indent.c_str(), name.c_str(),
-                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+      std::printf("%s%s %s\n", indent.c_str(), name.c_str(), printable(value).c_str());
     }
   }
 }
