@@ -175,6 +175,32 @@ TEST(Drain, ACutWithMissingRecordsIsNotCompleteAndSaysWhichAreMissing) {
   EXPECT_EQ(loaded->slots.size(), 2u);
 }
 
+TEST(Drain, OneMissingSlotOrMessageAloneKeepsACutOpen) {
+  for (const bool message_is_last : {false, true}) {
+    TemporaryDirectory folder;
+    DrainRig rig(1);
+    rig.start(folder);
+    rig.expect_in_flight(0, 0);
+    rig.drain->open(rig.host_cut(1));
+    rig.put_cut(0, 1, 1);
+    const auto put = [&](bool message) {
+      if (message) {
+        rig.put_message(0, 1, make_message(kActor0, kActor0, 1));
+      } else {
+        rig.put_slot(0, 1, make_slot(kActor0, 0, 0, 1));
+      }
+    };
+    put(!message_is_last);
+    ASSERT_TRUE(rig.wait_empty());
+    // Long enough for a drain that is wrong to say so.
+    std::this_thread::sleep_for(20ms);
+    EXPECT_FALSE(rig.drain->streamed());
+    EXPECT_FALSE(rig.drain->take_outcome().has_value());
+    put(message_is_last);
+    ASSERT_OK(rig.outcome());
+  }
+}
+
 struct Contradiction {
   const char* named;
   std::function<void(DrainRig&)> put;
