@@ -13,41 +13,40 @@
 namespace rk::tools {
 namespace {
 
-// A signal handler gets no argument, so the runtime it speaks to has to be found through a global.
+// A signal handler gets no argument, so the runtime it speaks to has to be found through globals.
 std::atomic<Runtime*> signalled_runtime{nullptr};
-static_assert(std::atomic<Runtime*>::is_always_lock_free);
+std::atomic<bool> early_checkpoint{false};
+std::atomic<bool> early_stop{false};
+static_assert(std::atomic<Runtime*>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
+constexpr std::array<int, 3> kSignals{SIGUSR1, SIGTERM, SIGINT};
 
 extern "C" void on_signal(int signal) {
   Runtime* runtime = signalled_runtime.load();
-  if (runtime == nullptr) return;
-  if (signal == SIGUSR1) {
+  if (runtime == nullptr) {
+    (signal == SIGUSR1 ? early_checkpoint : early_stop).store(true);
+  } else if (signal == SIGUSR1) {
     runtime->request_checkpoint();
   } else {
     runtime->request_stop();
   }
 }
 
-/// Handlers for as long as it lives; what was installed before comes back.
+/// Signals go to the runtime as long as it lives; those that came earlier are handed on. Afterwards
+/// they end the process.
 class SignalScope {
  public:
   explicit SignalScope(Runtime& runtime) {
     signalled_runtime.store(&runtime);
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before_[i]);
+    catch_signals();
+    if (early_checkpoint.exchange(false)) runtime.request_checkpoint();
+    if (early_stop.exchange(false)) runtime.request_stop();
   }
   ~SignalScope() {
-    for (std::size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+    for (const int number : kSignals) std::signal(number, SIG_DFL);
     signalled_runtime.store(nullptr);
   }
   SignalScope(const SignalScope&) = delete;
   SignalScope& operator=(const SignalScope&) = delete;
-
- private:
-  static constexpr std::array<int, 3> kSignals{SIGUSR1, SIGTERM, SIGINT};
-  std::array<struct sigaction, 3> before_{};
 };
 
 /// Rewrites one line of a terminal a few times a second.
@@ -86,6 +85,14 @@ std::vector<std::unique_ptr<Example>>& registry() {
 }
 
 }  // namespace
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (const int number : kSignals) sigaction(number, &action, nullptr);
+}
 
 Registration::Registration(std::unique_ptr<Example> example) {
   auto& all = registry();

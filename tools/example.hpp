@@ -58,6 +58,9 @@ struct Registration {
 [[nodiscard]] Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
                                                  const std::function<std::string()>& progress);
 
+/// Keeps signals that arrive before run_with_signals for it, instead of dying of them.
+void catch_signals();
+
 /// Prints "rk: <message>" on stderr and returns the exit code of the error.
 int report(const Error& error);
 

@@ -47,6 +47,9 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
   add_duration(app, "--max-walltime", options.max_walltime,
                "save and stop (exit 85) after this time");
   app.add_flag("--json", options.json, "result as one line of JSON");
+  // a script appends its own settings to a command it was given
+  for (CLI::Option* option : app.get_options())
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
 }  // namespace
@@ -64,7 +67,10 @@ int main(int argc, char** argv) {
     auto* sub = run->add_subcommand(example->name(), example->description());
     add_run_options(*sub, run_options);
     example->add_options(*sub);
-    sub->callback([&status, &run_options, &example] { status = example->run(run_options); });
+    sub->callback([&status, &run_options, &example] {
+      rk::tools::catch_signals();
+      status = example->run(run_options);
+    });
   }
 
   std::string path;

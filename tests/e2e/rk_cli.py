@@ -1,0 +1,165 @@
+"""The rk command line from outside: exit codes, output of every subcommand, signals, resuming."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+RK = os.environ.get("RK") or sys.exit("set RK to the rk program")
+BANK = ["run", "bank", "--accounts", "2000", "--transfers", "3000000", "--deposits", "3000", "--workers", "2", "--json"]
+
+
+def rk(*arguments):
+    return subprocess.run([RK, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def valid_checkpoints(folder):
+    listed = rk("list", folder, "--json")
+    return [e for e in json.loads(listed.stdout) if e["state"] == "valid"] if listed.returncode == 0 else []
+
+
+class Usage(unittest.TestCase):
+    def test_wrong_usage_exits_with_2_and_explains_on_stderr(self):
+        for arguments in ([], ["nothing"], ["run"], ["run", "nothing"], ["run", "bank", "--workers", "x"], ["verify"],
+                          ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-every", "5 parsecs"],
+                          ["run", "bank", "--checkpoint-every", "5s"], ["run", "bank", "--accounts", "3"],
+                          ["run", "bank", "--workers", "256"], ["run", "bank", "--keep", "0"]):
+            with self.subTest(arguments=arguments):
+                done = rk(*arguments)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertEqual(done.stdout, "")
+                self.assertNotEqual(done.stderr, "")
+
+    def test_help_and_version_exit_with_0(self):
+        self.assertEqual(rk("--help").returncode, 0)
+        self.assertIn("--checkpoint-every", rk("run", "bank", "--help").stdout)
+        self.assertRegex(rk("--version").stdout, r"^rk \d+\.\d+\.\d+\n$")
+
+    def test_what_is_not_there_exits_with_3(self):
+        for command in ("list", "inspect", "verify"):
+            self.assertEqual(rk(command, "/nonexistent/place").returncode, 3, command)
+
+    def test_doctor_names_what_is_here_and_what_is_missing(self):
+        facts = json.loads(rk("doctor", "--json").stdout)
+        self.assertGreaterEqual(facts["cores"], 1)
+        self.assertGreater(facts["memory_bytes"], 0)
+        for missing in facts["missing"]:
+            self.assertTrue(missing["what"] and missing["why"] and missing["how"])
+        self.assertIn("host executor", rk("doctor").stdout)
+
+
+class Checkpoints(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.uninterrupted = json.loads(rk(*BANK).stdout)
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.dir = Path(folder.name) / "checkpoints"
+
+    def finish(self, *more):
+        done = rk(*BANK, "--checkpoint-dir", self.dir, *more)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual(result["digest"], self.uninterrupted["digest"])
+        self.assertEqual(result["total"], self.uninterrupted["expected_total"])
+        return done, result
+
+    def start(self, *more):
+        return subprocess.Popen([RK, *BANK, "--checkpoint-dir", str(self.dir), *more], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def test_walltime_saves_and_exits_with_85_and_the_same_command_resumes(self):
+        done = rk(*BANK, "--checkpoint-dir", self.dir, "--max-walltime", "100ms")
+        self.assertEqual(done.returncode, 85, done.stderr)
+        self.assertFalse(json.loads(done.stdout)["complete"])
+        resumed, result = self.finish("--workers", "4")
+        self.assertIn("resumed from", resumed.stderr)
+        self.assertIsNotNone(result["restored_epoch"])
+
+    def test_a_stop_without_a_directory_is_not_called_saved(self):
+        done = rk(*BANK, "--max-walltime", "50ms")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("without a checkpoint", done.stderr)
+
+    def test_sigterm_and_sigint_save_and_stop(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process = self.start("--fresh", "--checkpoint-every", "20ms")
+            before = len(valid_checkpoints(self.dir)) if self.dir.exists() else 0
+            self.assertTrue(wait_for(lambda: self.dir.exists() and len(valid_checkpoints(self.dir)) > before))
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 85, errors)
+            self.assertIn("the same command resumes", errors)
+        self.finish()
+
+    def test_sigusr1_saves_and_goes_on(self):
+        process = self.start()
+        self.assertTrue(wait_for(self.dir.exists))
+        time.sleep(0.05)
+        process.send_signal(signal.SIGUSR1)
+        out, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertEqual(json.loads(out)["checkpoints"], 1)
+        self.assertEqual(len(valid_checkpoints(self.dir)), 1)
+
+    def test_sigkill_loses_nothing_that_was_acknowledged(self):
+        process = self.start("--checkpoint-every", "20ms")
+        self.assertTrue(wait_for(lambda: self.dir.exists() and len(valid_checkpoints(self.dir)) >= 2))
+        process.kill()
+        process.communicate()
+        resumed, _ = self.finish()
+        self.assertIn("resumed from", resumed.stderr)
+
+    def test_other_settings_are_refused_with_5_and_named(self):
+        rk(*BANK, "--checkpoint-dir", self.dir, "--max-walltime", "50ms")
+        done = rk(*BANK, "--checkpoint-dir", self.dir, "--seed", "9")
+        self.assertEqual(done.returncode, 5)
+        self.assertIn("seed", done.stderr)
+        self.assertEqual(rk(*BANK, "--checkpoint-dir", self.dir, "--seed", "9", "--fresh").returncode, 0)
+
+    def test_a_second_writer_is_refused_with_6(self):
+        process = self.start("--checkpoint-every", "20ms")
+        self.assertTrue(wait_for(lambda: self.dir.exists() and len(valid_checkpoints(self.dir)) >= 1))
+        done = rk(*BANK, "--checkpoint-dir", self.dir)
+        process.kill()
+        process.communicate()
+        self.assertEqual(done.returncode, 6, done.stderr)
+
+    def test_list_inspect_and_verify_describe_the_same_checkpoint(self):
+        rk(*BANK, "--checkpoint-dir", self.dir, "--checkpoint-every", "20ms", "--max-walltime", "150ms", "--keep", "2")
+        listed = valid_checkpoints(self.dir)
+        self.assertTrue(1 <= len(listed) <= 2)
+        newest = self.dir / listed[-1]["directory"]
+        self.assertIn(newest.name, rk("list", self.dir).stdout)
+        inspected = json.loads(rk("inspect", newest, "--json").stdout)
+        self.assertEqual(inspected["manifest"]["prefix"], "bank")
+        self.assertIn("bank", rk("inspect", newest).stdout)
+        shard = next(newest.glob("*.rkcp"))
+        self.assertIn("chunks", json.loads(rk("inspect", shard, "--json").stdout))
+        verified = json.loads(rk("verify", self.dir, "--json").stdout)
+        self.assertTrue(verified["ok"])
+        self.assertEqual(verified["checkpoints"], len(listed))
+        shard.write_bytes(shard.read_bytes()[:-1])
+        for place in (self.dir, newest, shard):
+            done = rk("verify", place, "--json")
+            self.assertEqual(done.returncode, 4, place)
+            self.assertFalse(json.loads(done.stdout)["ok"])
+
+
+if __name__ == "__main__":
+    unittest.main()
