@@ -43,12 +43,17 @@ class ThreadGroup {
 
   ThreadGroup(Shared& shared, std::uint32_t rank) : shared_(&shared), rank_(rank) {}
 
-  [[nodiscard]] std::uint32_t rank() const { return rank_; }
-  [[nodiscard]] std::uint32_t size() const { return shared_->lanes; }
-  void sync() { shared_->barrier.arrive_and_wait(); }
+  // Marked for the device only because the worker's functions are: no device program uses this group.
+  [[nodiscard]] RK_FN std::uint32_t rank() const { return rank_; }
+  [[nodiscard]] RK_FN std::uint32_t size() const { return shared_->lanes; }
+  RK_FN void sync() {
+#if !defined(__CUDA_ARCH__)
+    shared_->barrier.arrive_and_wait();
+#endif
+  }
 
   template <class T>
-  T broadcast(T value) {
+  RK_FN T broadcast(T value) {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(Shared::scratch));
     if (rank_ == 0) std::memcpy(shared_->scratch, &value, sizeof(T));
     sync();
@@ -57,7 +62,7 @@ class ThreadGroup {
     return value;
   }
 
-  std::uint64_t sum(std::uint64_t value) {
+  RK_FN std::uint64_t sum(std::uint64_t value) {
     shared_->partial[rank_] = value;
     sync();
     std::uint64_t total = 0;
