@@ -27,13 +27,13 @@ struct Claim {
 
 // 200 cuts each; the transfers last for most of them, more rounds follow if they do not
 constexpr Claim kClaims[] = {
-    {"random_1_worker", Variant::random, 1, 1, 10'000, 3'000'000, 200},
-    {"random_2_workers", Variant::random, 2, 1, 10'000, 3'000'000, 200},
-    {"random_4_workers", Variant::random, 4, 1, 10'000, 3'000'000, 200},
-    {"peers_1_worker", Variant::peers, 1, 1, 5'000, 3'000'000, 200},
-    {"peers_2_workers", Variant::peers, 2, 1, 5'000, 3'000'000, 200},
-    {"peers_4_workers", Variant::peers, 4, 1, 5'000, 3'000'000, 200},
-    {"random_100000_accounts", Variant::random, 2, 1, 100'000, 3'000'000, 60},
+    {"random_1_worker", Variant::random, 1, 1, 3'000, 1'500'000, 200},
+    {"random_2_workers", Variant::random, 2, 1, 3'000, 1'500'000, 200},
+    {"random_4_workers", Variant::random, 4, 1, 3'000, 1'500'000, 200},
+    {"peers_1_worker", Variant::peers, 1, 1, 2'000, 1'500'000, 200},
+    {"peers_2_workers", Variant::peers, 2, 1, 2'000, 1'500'000, 200},
+    {"peers_4_workers", Variant::peers, 4, 1, 2'000, 1'500'000, 200},
+    {"random_100000_accounts", Variant::random, 2, 1, 100'000, 2'000'000, 20},
     {"peers_groups_of_4", Variant::peers, 2, 4, 200, 20'000, 20},
 };
 
