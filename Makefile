@@ -31,7 +31,7 @@ demo: build      ## run a sound through a room, kill it, resume it, compare
 bench: build     ## run every benchmark; JSON in build/host/bench/
 	@scripts/bench
 
-gpu-check: bootstrap ## build for CUDA and run what needs a GPU
+gpu-check:       ## run what needs a GPU; builds it unless build/gpu_bundle is there
 	@scripts/gpu_check
 
 install: build   ## install to PREFIX (default /usr/local)
