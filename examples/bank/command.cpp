@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "../../tools/example.hpp"
+#include <ringkernel/tools/example.hpp>
 #include "simulation.hpp"
 #ifdef RK_HAVE_CUDA
 #include "cuda.hpp"

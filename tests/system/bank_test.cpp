@@ -1,7 +1,7 @@
 // A short version of scripts/check_bank.
 #include <gtest/gtest.h>
 
-#include "../oracle/stuck.hpp"
+#include <ringkernel/tests/oracle/stuck.hpp>
 
 namespace rk::bank::test {
 namespace {
@@ -41,7 +41,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, BankCuts,
                                          Shape{"random_2", Variant::random, 2, 1, 2000, 100'000},
                                          Shape{"peers_4", Variant::peers, 4, 1, 1000, 100'000},
                                          Shape{"groups_of_4", Variant::peers, 2, 4, 100, 4'000}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& shape) { return shape.param.name; });
 
 TEST(BankCut, CompletesWhilePausedAndChangesNothing) {
   TrialOptions trial;
