@@ -1,6 +1,7 @@
 // A program: the actor types that one device program runs, and the compile-time resolution of (actor type, message tag).
 #pragma once
 
+#include <ringkernel/kernels/probe.hpp>
 #include <ringkernel/runtime/actor.hpp>
 
 #include <cstddef>
@@ -12,6 +13,7 @@ template <Actor... As>
 struct Program {
   static_assert(sizeof...(As) > 0 && sizeof...(As) <= 255, "a program has 1 to 255 actor types");
   static constexpr std::uint32_t kMessageSlotBytes = message_slot_bytes<As...>();
+  using Probe = NoProbe;
 
   static ProgramInfo info() {
     ProgramInfo program;

@@ -246,6 +246,7 @@ class Worker {
   RK_FN bool prepare(Action& action, Source source, const MessageView& message, SlotHeader* slot) {
     const MessageHeader& header = message.header();
     if (epoch_newer(header.epoch, static_cast<std::uint16_t>(epoch_))) take_cut(widen_epoch(header.epoch, epoch_));
+    Program::Probe::popped(open());
     action.kind = Action::Kind::handle;
     action.source = source;
     action.message = message;
@@ -290,6 +291,7 @@ class Worker {
     if (action.crossed && !planted(Mutant::skip_message_record)) record(group, action.message);
     if (action.unit != nullptr && !planted(Mutant::handle_before_save)) save(group, *action.unit);
     const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
+    if (group.rank() == 0) Program::Probe::entered();
     bool known = true;
     if (action.slot != nullptr) {
       Context<Worker, Group> context(*this, group, *action.slot, action.message);
