@@ -58,13 +58,13 @@ struct CheckpointOptions {
 
 struct RuntimeOptions {
   std::uint32_t workers = 0;  ///< 0: the executor's default
-  Capacities capacity;
+  Capacities capacity{};
   std::uint64_t seed = 1;     ///< of ctx.rng(); a restored run keeps its own
   Placement placement = Placement::block;
   std::uint32_t background_percent = 25;  ///< share of worker time for saving while a cut is open, 1..90
   /// No message handled for this long while some are in flight: run() returns deadline_exceeded and says who waits. 0: never.
   std::chrono::nanoseconds stall_deadline = std::chrono::seconds(60);
-  CheckpointOptions checkpoint;
+  CheckpointOptions checkpoint{};
 };
 
 /// Contiguous actors of one type.
