@@ -1,9 +1,14 @@
-// The device half: the same type inside a kernel. Runs no kernel, so that the program works without a GPU.
+// The device half: the same actor in a persistent kernel.
+#include <ringkernel/kernels/cuda_executor.cuh>
+
 #include "types.hpp"
 
-__global__ void count(Counter* counter) { counter->next(1000); }
+namespace consumer {
 
-bool device_half_agrees() {
-  Counter counter;
-  return counter.next(1000).word == 1000ull << rk::hlc::kLogicalBits;
+rk::Result<std::unique_ptr<rk::Executor>> make_device_executor() {
+  return rk::make_cuda_executor<Counter>();
 }
+
+std::string counter_name_in_device_code() { return rk::Program<Counter>::info().types[0].name; }
+
+}  // namespace consumer
