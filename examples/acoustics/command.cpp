@@ -3,12 +3,14 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ringkernel/checkpoint/hash.hpp>
@@ -92,25 +94,25 @@ Result<void> check_paths(const Options& options) {
   return {};
 }
 
-/// The input at the simulation's rate, cut or continued with silence to the wanted length.
-Result<std::vector<float>> read_input(const Options& options) {
+/// The input at the simulation's rate, and the number of steps that are wanted.
+Result<std::pair<std::vector<float>, std::size_t>> read_input(const Options& options) {
   if (options.seconds_given && !(std::isfinite(options.seconds) && options.seconds > 0.0 &&
                                  options.seconds * options.rate_hz < 2147483647.0)) {
     return fail(ErrorCode::invalid_argument,
                 "--seconds must be positive and give fewer than 2^31 steps");
   }
   RK_TRY_ASSIGN(Sound sound, read_wav(options.input, options.rate_hz));
+  std::size_t steps = sound.samples.size();
   if (options.seconds_given) {
-    const double steps = std::ceil(options.seconds * options.rate_hz);
-    sound.samples.resize(static_cast<std::size_t>(steps), 0.0F);
+    steps = static_cast<std::size_t>(std::ceil(options.seconds * options.rate_hz));
   }
-  return std::move(sound.samples);
+  return std::pair(std::move(sound.samples), steps);
 }
 
+/// The shortest text that reads back as `value`.
 std::string text_of(double value) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.17g", value);
-  return text.data();
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
 template <class Values>
@@ -127,7 +129,10 @@ Result<Plan> make_plan(const Options& options) {
   RK_TRY_ASSIGN(plan.job.grid, make_grid(spec));
   RK_TRY_ASSIGN(const auto sides, parse_tile(options.tile));
   RK_TRY_ASSIGN(plan.job.tiling, make_tiling(plan.job.grid, sides));
-  RK_TRY_ASSIGN(const std::vector<float> samples, read_input(options));
+  RK_TRY_ASSIGN(auto input, read_input(options));
+  auto& [samples, steps] = input;
+  const std::string input_hash = to_hex(checkpoint::xxh3_128(std::as_bytes(std::span(samples))));
+  samples.resize(steps, 0.0F);
   plan.job.drive = make_drive(plan.job.grid, samples);
   plan.job.sink_path = options.output + ".part";
 
@@ -141,8 +146,8 @@ Result<Plan> make_plan(const Options& options) {
       {"cell_m", text_of(plan.job.grid.dx)},
       {"source_m", join(spec.source_m, ",")},
       {"mics_m", mics},
-      {"steps", std::to_string(samples.size())},
-      {"input", to_hex(checkpoint::xxh3_128(std::as_bytes(std::span(samples))))},
+      {"steps", std::to_string(steps)},
+      {"input", input_hash},
       {"tiles", std::to_string(tiling.count[0]) + "x" + std::to_string(tiling.count[1]) + "x" +
                     std::to_string(tiling.count[2])},
   };
