@@ -77,7 +77,7 @@ struct ActorRange {
 
 struct SpawnOptions {
   std::uint32_t field_bytes = 0;                             ///< trailing field of every actor
-  std::function<std::uint32_t(std::uint32_t)> field_bytes_of;  ///< or of each, by index in the range
+  std::function<std::uint32_t(std::uint32_t)> field_bytes_of{};  ///< or of each, by index in the range
 };
 
 struct RestoreReport {
