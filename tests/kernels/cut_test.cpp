@@ -3,6 +3,7 @@
 
 #include <ringkernel/checkpoint/restore.hpp>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -211,7 +212,7 @@ TEST(CutProgress, CompletesWhileQueuesWaitForEachOther) {
   expect_ok(runtime->start());
   for (std::uint32_t i = 0; i < 16; ++i) expect_ok(runtime->send((*doublers)[i % 4], Split{}));
   std::uint64_t before = 0;
-  for (int quiet = 0; quiet < 5;) {  // until nothing moves any more
+  for (int quiet = 0; quiet < 50;) {  // until nothing moves any more
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const std::uint64_t now = runtime->stats().received;
     quiet = now == before ? quiet + 1 : 0;
@@ -226,15 +227,17 @@ TEST(CutProgress, CompletesWhileQueuesWaitForEachOther) {
 
 struct Wait {
   static constexpr std::uint8_t tag = 7;
-  std::uint32_t ms;
+  std::uint32_t unused;
 };
+std::atomic<bool> may_wake{false};
+/// Its handler returns when the test says so.
 struct Sleeper {
   using messages = handles<Wait>;
   static constexpr const char* name = "test.sleeper";
   std::uint64_t woken;
   template <class Ctx>
-  void on(const Wait& wait, Ctx&) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(wait.ms));
+  void on(const Wait&, Ctx&) {
+    while (!may_wake) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     ++woken;
   }
 };
@@ -242,16 +245,21 @@ struct Sleeper {
 TEST(CutDeadline, IsAbandonedWithAnExplanationAndTheNextOneSucceeds) {
   TempDir dir;
   RuntimeOptions options = saving_in(dir);
-  options.checkpoint.deadline = std::chrono::milliseconds(100);
+  options.checkpoint.deadline = std::chrono::seconds(3);
+  may_wake = false;
   auto runtime = make_runtime<Sleeper>({2, 1}, options);
   auto sleepers = runtime->spawn<Sleeper>(2, [](std::uint32_t, Sleeper&) {});
   ASSERT_TRUE(sleepers);
   expect_ok(runtime->start());
-  expect_ok(runtime->send((*sleepers)[1], Wait{1500}));
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  expect_ok(runtime->send((*sleepers)[1], Wait{}));
+  // the message must be in its handler, not in a queue, for the worker to be unable to take the cut
+  while (runtime->stats().sent == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
   auto late = runtime->checkpoint_now();
+  may_wake = true;
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, ErrorCode::deadline_exceeded);
+  EXPECT_NE(late.error().message.find("worker 1"), std::string::npos) << late.error().message;
   auto report = runtime->run();
   ASSERT_TRUE(report) << report.error().message;
   auto cost = runtime->checkpoint_now();
