@@ -1,15 +1,18 @@
-// What a snapshot costs a running application, as the application sees it, beside stopping the world and beside fork().
+// What a snapshot costs a running application, as the application sees it, beside stopping the
+// world and beside fork().
 //
-// 64 hot tiles of 64 KiB tick without end on one worker; the rest of the state is cold. For each (tile, snapshot) the longest
-// gap between two handler starts while the snapshot is under way, less the tile's longest gap in a window of equal length
-// without one, is what the snapshot added. Time in which the system took the core away is left out
-// (the thread's run delay). The benchmark's time is the median of these added gaps.
+// 64 hot tiles of 64 KiB tick without end on one worker; the rest of the state is cold. For each
+// (tile, snapshot) the longest gap between two handler starts while the snapshot is under way, less
+// the tile's longest gap in a window of equal length without one, is what the snapshot added. Time
+// in which the system took the core away is left out (the thread's run delay). The benchmark's time
+// is the median of these added gaps.
 //
-//   gap_cut/<MiB>          ours: live cut, copy-before-write, drained and committed (shard bytes are dropped, not stored)
-//   gap_stop_world/<MiB>   peer: pause the workers, copy everything into a warm buffer, resume
-//   gap_fork/<MiB>         peer: fork(); the child reads everything and ends
+//   gap_cut/<MiB>          ours: live cut, copy-before-write, drained and committed (shard bytes
+//   are dropped, not stored) gap_stop_world/<MiB>   peer: pause the workers, copy everything into a
+//   warm buffer, resume gap_fork/<MiB>         peer: fork(); the child reads everything and ends
 //   gap_cut_all_hot/<MiB>  ours, every tile ticking
-//   own_cost/<MiB>         from picking a message to entering its handler while a cut is open, every tile ticking: p99
+//   own_cost/<MiB>         from picking a message to entering its handler while a cut is open,
+//   every tile ticking: p99
 #include <ringkernel/checkpoint/storage.hpp>
 #include <ringkernel/kernels/host_executor.hpp>
 #include <ringkernel/runtime/runtime.hpp>
@@ -48,13 +51,14 @@ double tick_ns() {
     const std::uint64_t from = rk::ticks();
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     const std::uint64_t to = rk::ticks();
-    return std::chrono::duration<double, std::nano>(SteadyClock::now() - start).count() / static_cast<double>(to - from);
+    return std::chrono::duration<double, std::nano>(SteadyClock::now() - start).count() /
+           static_cast<double>(to - from);
   }();
   return value;
 }
 
-/// How long the calling thread was ready to run but had no core, in nanoseconds (/proc/thread-self/schedstat); 0 if the
-/// system does not tell.
+/// How long the calling thread was ready to run but had no core, in nanoseconds
+/// (/proc/thread-self/schedstat); 0 if the system does not tell.
 std::uint64_t waited_for_core_ns() {
   thread_local const int file = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
   char text[96] = {};
@@ -64,7 +68,8 @@ std::uint64_t waited_for_core_ns() {
   return std::sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
 }
 
-/// Longest gap per tile and window. Written by the one worker's thread, read when the window is over.
+/// Longest gap per tile and window. Written by the one worker's thread, read when the window is
+/// over.
 struct GapRecorder {
   struct Tile {
     std::uint64_t last = 0;
@@ -122,7 +127,8 @@ struct CostProbe {
   static void entered() {
     if (costs.popped == 0 || costs.samples.size() == costs.samples.capacity()) return;
     const std::uint64_t cost = rk::ticks() - costs.popped;
-    if (cost > 10'000) {  // a copy, or a lost core: leave the sample out if the thread waited for one meanwhile
+    if (cost > 10'000) {  // a copy, or a lost core: leave the sample out if the thread waited for
+                          // one meanwhile
       const std::uint64_t waited = waited_for_core_ns();
       const bool away = waited != costs.waited_ns;
       costs.waited_ns = waited;
@@ -152,7 +158,8 @@ struct Tile {
       return;
     }
     recorder->start_of(index);
-    for (std::uint32_t i = 0; i < kTouchedFloats; ++i) field[i] = field[i] * 0.5f + static_cast<float>(i);
+    for (std::uint32_t i = 0; i < kTouchedFloats; ++i)
+      field[i] = field[i] * 0.5f + static_cast<float>(i);
     const std::uint32_t next = wanders != 0 ? ctx.rng().below(tiles) : index;
     ctx.send(rk::ref<Tile>{rk::ActorId::make(next, 0)}, Tick{1});
   }
@@ -168,21 +175,37 @@ class DiscardingStorage final : public rk::checkpoint::Storage {
   rk::Result<void> create_root() override { return files_.create_root(); }
   rk::Result<std::unique_ptr<rk::checkpoint::WritableFile>> create(std::string_view path) override {
     auto file = files_.create(path);
-    if (file && path.ends_with(".rkcp")) return std::unique_ptr<rk::checkpoint::WritableFile>(new Nothing);
+    if (file && path.ends_with(".rkcp"))
+      return std::unique_ptr<rk::checkpoint::WritableFile>(new Nothing);
     return file;
   }
-  rk::Result<void> make_directory(std::string_view path) override { return files_.make_directory(path); }
-  rk::Result<void> rename(std::string_view from, std::string_view to) override { return files_.rename(from, to); }
+  rk::Result<void> make_directory(std::string_view path) override {
+    return files_.make_directory(path);
+  }
+  rk::Result<void> rename(std::string_view from, std::string_view to) override {
+    return files_.rename(from, to);
+  }
   rk::Result<void> remove(std::string_view path) override { return files_.remove(path); }
-  rk::Result<void> remove_directory(std::string_view path) override { return files_.remove_directory(path); }
-  rk::Result<void> sync_directory(std::string_view path) override { return files_.sync_directory(path); }
-  rk::Result<std::vector<rk::checkpoint::StorageEntry>> list(std::string_view path) override { return files_.list(path); }
-  rk::Result<std::uint64_t> file_bytes(std::string_view path) override { return files_.file_bytes(path); }
-  rk::Result<void> read(std::string_view path, std::uint64_t offset, std::span<std::byte> out) override {
+  rk::Result<void> remove_directory(std::string_view path) override {
+    return files_.remove_directory(path);
+  }
+  rk::Result<void> sync_directory(std::string_view path) override {
+    return files_.sync_directory(path);
+  }
+  rk::Result<std::vector<rk::checkpoint::StorageEntry>> list(std::string_view path) override {
+    return files_.list(path);
+  }
+  rk::Result<std::uint64_t> file_bytes(std::string_view path) override {
+    return files_.file_bytes(path);
+  }
+  rk::Result<void> read(std::string_view path, std::uint64_t offset,
+                        std::span<std::byte> out) override {
     return files_.read(path, offset, out);
   }
   rk::Result<std::unique_ptr<rk::checkpoint::StorageLock>> lock() override { return files_.lock(); }
-  [[nodiscard]] std::string describe(std::string_view path) const override { return files_.describe(path); }
+  [[nodiscard]] std::string describe(std::string_view path) const override {
+    return files_.describe(path);
+  }
 
  private:
   struct Nothing final : rk::checkpoint::WritableFile {
@@ -205,20 +228,26 @@ T must(rk::Result<T> result) {
 /// A running system of `mib` MiB, paused between measurements.
 class World {
  public:
-  World(std::uint32_t mib, bool all_hot, std::uint64_t ring_bytes) : tiles_(mib * 16), all_hot_(all_hot) {
-    dir_ = std::filesystem::temp_directory_path() / ("rk-pause-" + std::to_string(::getpid()) + "-" + std::to_string(mib) +
-                                                     (all_hot ? "-hot" : ""));
+  World(std::uint32_t mib, bool all_hot, std::uint64_t ring_bytes)
+      : tiles_(mib * 16), all_hot_(all_hot) {
+    dir_ =
+        std::filesystem::temp_directory_path() / ("rk-pause-" + std::to_string(::getpid()) + "-" +
+                                                  std::to_string(mib) + (all_hot ? "-hot" : ""));
     rk::RuntimeOptions options;
     options.workers = 1;
     options.capacity.snapshot_ring_bytes = ring_bytes;
     options.checkpoint.storage = std::make_shared<DiscardingStorage>(dir_);
     options.checkpoint.keep = 1;
-    runtime_ = must(rk::Runtime::create(std::make_unique<rk::detail::HostExecutor<ProbedProgram>>(rk::HostExecutorOptions{}),
-                                        options));
+    runtime_ = must(rk::Runtime::create(
+        std::make_unique<rk::detail::HostExecutor<ProbedProgram>>(rk::HostExecutorOptions{}),
+        options));
     const std::uint32_t tiles = tiles_;
     const std::uint32_t wanders = all_hot ? 1 : 0;
-    const auto range = must(runtime_->spawn<Tile>(
-        tiles_, [=](std::uint32_t, Tile& tile) { tile = {tiles, wanders}; }, {.field_bytes = kTileBytes}));
+    const auto range = must(runtime_->spawn<Tile>(tiles_,
+                                                  [=](std::uint32_t, Tile& tile) {
+                                                    tile = {tiles, wanders};
+                                                  },
+                                                  {.field_bytes = kTileBytes}));
     gaps_.results.resize(kMaxTiles);
     recorder = &gaps_;
     must(runtime_->start());
@@ -263,7 +292,8 @@ class World {
         ++outcome.left_out;
         continue;
       }
-      added.push_back((static_cast<double>(with.gaps[i]) - static_cast<double>(without.gaps[i])) * tick_ns());
+      added.push_back((static_cast<double>(with.gaps[i]) - static_cast<double>(without.gaps[i])) *
+                      tick_ns());
     }
     std::sort(added.begin(), added.end());
     if (!added.empty()) {
@@ -275,10 +305,14 @@ class World {
   }
 
   /// Each returns the snapshot's duration in milliseconds.
-  double cut() { return std::chrono::duration<double, std::milli>(must(runtime_->checkpoint_now()).stream_time).count(); }
+  double cut() {
+    return std::chrono::duration<double, std::milli>(must(runtime_->checkpoint_now()).stream_time)
+        .count();
+  }
   double stop_world() {
     static std::vector<std::byte> copy;
-    if (copy.size() < std::uint64_t{tiles_} * kTileBytes) copy.resize(std::uint64_t{tiles_} * kTileBytes, std::byte{1});
+    if (copy.size() < std::uint64_t{tiles_} * kTileBytes)
+      copy.resize(std::uint64_t{tiles_} * kTileBytes, std::byte{1});
     const auto start = SteadyClock::now();
     must(runtime_->pause());
     for (std::uint32_t i = 0; i < tiles_; ++i) {
@@ -348,7 +382,8 @@ class World {
     result.length = SteadyClock::now() - start;
     result.rate /= static_cast<double>(result.length.count());
     gaps_.window = ++window_count_;
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));  // every tile ticks again and files its result
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(30));  // every tile ticks again and files its result
     result.gaps = gaps_.results;
     return result;
   }
@@ -419,7 +454,8 @@ void own_cost(benchmark::State& state) {
   }
 }
 
-#define RK_PAUSE_BENCHMARK(name) BENCHMARK(name)->ArgName("mib")->UseManualTime()->Iterations(1)->Unit(benchmark::kMicrosecond)
+#define RK_PAUSE_BENCHMARK(name) \
+  BENCHMARK(name)->ArgName("mib")->UseManualTime()->Iterations(1)->Unit(benchmark::kMicrosecond)
 RK_PAUSE_BENCHMARK(gap_cut)->Arg(16)->Arg(1024);
 RK_PAUSE_BENCHMARK(gap_stop_world)->Arg(16)->Arg(1024);
 RK_PAUSE_BENCHMARK(gap_fork)->Arg(16)->Arg(1024);

@@ -1,13 +1,15 @@
 // What a handler sees: its actor, its message, and everything it may do.
 //
-// A handler runs to completion on every lane of its worker's group. Calls marked *collective* are made by all lanes with
-// the same arguments; their effect happens once. State that several lanes write must be written by one of them
-// (`leader()`), with ctx.sync() between dependent steps. On the host a group has one lane and none of this costs anything.
+// A handler runs to completion on every lane of its worker's group. Calls marked *collective* are
+// made by all lanes with the same arguments; their effect happens once. State that several lanes
+// write must be written by one of them
+// (`leader()`), with ctx.sync() between dependent steps. On the host a group has one lane and none
+// of this costs anything.
 #pragma once
 
-#include <ringkernel/runtime/mutant.hpp>
 #include <ringkernel/kernels/rng.hpp>
 #include <ringkernel/runtime/actor.hpp>
+#include <ringkernel/runtime/mutant.hpp>
 #include <ringkernel/runtime/slot.hpp>
 
 #include <cstddef>
@@ -15,7 +17,8 @@
 
 namespace rk {
 
-/// A slab block that a handler fills and sends, or that came with its message. `data` has `count` elements.
+/// A slab block that a handler fills and sends, or that came with its message. `data` has `count`
+/// elements.
 template <class T>
 struct Block {
   T* data = nullptr;
@@ -48,8 +51,11 @@ class Context {
 
   [[nodiscard]] RK_FN ActorId self() const { return slot_.id; }
   [[nodiscard]] RK_FN ActorId sender() const { return message_.header().src; }
-  /// Number of this message among all that its sender ever sent; increases per (sender, receiver) pair.
-  [[nodiscard]] RK_FN std::uint32_t source_sequence() const { return message_.header().source_sequence; }
+  /// Number of this message among all that its sender ever sent; increases per (sender, receiver)
+  /// pair.
+  [[nodiscard]] RK_FN std::uint32_t source_sequence() const {
+    return message_.header().source_sequence;
+  }
   /// Messages this actor handled before this one.
   [[nodiscard]] RK_FN std::uint64_t handled() const { return slot_.handled; }
   [[nodiscard]] RK_FN std::uint32_t worker() const { return worker_.index(); }
@@ -57,18 +63,22 @@ class Context {
   /// The actor's trailing field, as sized at spawn.
   template <class T>
   [[nodiscard]] RK_FN Block<T> field() const {
-    return {reinterpret_cast<T*>(slot_field(&slot_)), static_cast<std::uint32_t>(slot_.field_bytes / sizeof(T)), {}};
+    return {reinterpret_cast<T*>(slot_field(&slot_)),
+            static_cast<std::uint32_t>(slot_.field_bytes / sizeof(T)),
+            {}};
   }
   /// The block that came with the message; empty if none did. Valid until the handler returns.
   template <class T>
   [[nodiscard]] RK_FN Block<const T> payload() const {
     if (!message_.has_block()) return {};
     const BlockRef& ref = message_.block();
-    return {reinterpret_cast<const T*>(worker_.block_address(ref)), static_cast<std::uint32_t>(ref.bytes / sizeof(T)), ref};
+    return {reinterpret_cast<const T*>(worker_.block_address(ref)),
+            static_cast<std::uint32_t>(ref.bytes / sizeof(T)), ref};
   }
 
-  /// A fresh block of `count` elements to fill and send; empty if the handler broke its declared budget (the run then
-  /// stops with an error). Collective. A block that is not sent is freed when the handler returns.
+  /// A fresh block of `count` elements to fill and send; empty if the handler broke its declared
+  /// budget (the run then stops with an error). Collective. A block that is not sent is freed when
+  /// the handler returns.
   template <class T>
   [[nodiscard]] RK_FN Block<T> block(std::uint32_t count) {
     BlockRef ref{};
@@ -83,23 +93,30 @@ class Context {
   /// Sends `message`. Collective. Never waits, never fails for lack of room.
   template <class A, class M>
   RK_FN void send(ref<A> to, const M& message) {
-    static_assert(handles_v<A, M>, "the receiving actor type does not list this message in `messages`");
-    if (leader()) worker_.send(slot_, to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M), nullptr);
+    static_assert(handles_v<A, M>,
+                  "the receiving actor type does not list this message in `messages`");
+    if (leader())
+      worker_.send(slot_, to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M),
+                   nullptr);
   }
   /// Sends `message` with a block, which then belongs to the message. Collective.
   template <class A, class M, class T>
   RK_FN void send(ref<A> to, const M& message, const Block<T>& block) {
-    static_assert(handles_v<A, M>, "the receiving actor type does not list this message in `messages`");
+    static_assert(handles_v<A, M>,
+                  "the receiving actor type does not list this message in `messages`");
     if constexpr (!planted(Mutant::no_barrier)) group_.sync();
     if (leader()) {
-      worker_.send(slot_, to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M), &block.ref);
+      worker_.send(slot_, to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M),
+                   &block.ref);
     }
   }
   /// Sends `message` to the host application (Runtime::on_output). Collective.
   template <class M>
   RK_FN void send_to_host(const M& message) {
-    static_assert(Message<M>, "an output is trivially copyable, has a tag up to 255 and at most 80 bytes");
-    if (leader()) worker_.send_to_host(slot_, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
+    static_assert(Message<M>,
+                  "an output is trivially copyable, has a tag up to 255 and at most 80 bytes");
+    if (leader())
+      worker_.send_to_host(slot_, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
   }
 
   /// Ends the run with ErrorCode::handler_failed, naming actor, message and `code`. Collective.
@@ -107,10 +124,13 @@ class Context {
     if (leader()) worker_.fail(slot_.id, message_.header().tag, code);
   }
 
-  /// Random numbers of this message: the same for any worker count, executor and restart, if messages come in the same order.
+  /// Random numbers of this message: the same for any worker count, executor and restart, if
+  /// messages come in the same order.
   [[nodiscard]] RK_FN Rng rng() const { return rng(slot_.handled); }
   /// Random numbers at a position the actor counts itself: independent of message order.
-  [[nodiscard]] RK_FN Rng rng(std::uint64_t position) const { return Rng(worker_.seed(), slot_.id.word, position); }
+  [[nodiscard]] RK_FN Rng rng(std::uint64_t position) const {
+    return Rng(worker_.seed(), slot_.id.word, position);
+  }
 
  private:
   Worker& worker_;

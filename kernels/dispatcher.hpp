@@ -1,11 +1,15 @@
-// The H2K dispatcher: the one reader of host memory on the device's side. It relays the control words and moves host
-// messages from the H2K ring into inboxes. For the cut it is a channel with its own stream.
+// The H2K dispatcher: the one reader of host memory on the device's side. It relays the control
+// words and moves host messages from the H2K ring into inboxes. For the cut it is a channel with
+// its own stream.
 //
 // Invariants:
 //  1. Control first: a turn relays it before it looks at data.
-//  2. Host messages enter an inbox only while it is less than half full: actors' own traffic always has the other half.
-//  3. Cut: messages below HostControl::cut_position are old. Those still in the ring are recorded here and forwarded with
-//     the new colour; those forwarded before keep the old colour and are the receiving worker's to record.
+//  2. Host messages enter an inbox only while it is less than half full: actors' own traffic always
+//  has the other half.
+//  3. Cut: messages below HostControl::cut_position are old. Those still in the ring are recorded
+//  here and forwarded with
+//     the new colour; those forwarded before keep the old colour and are the receiving worker's to
+//     record.
 #pragma once
 
 #include <ringkernel/kernels/group.hpp>
@@ -64,7 +68,8 @@ class Dispatcher {
     store_relaxed<Scope::device>(to.read_request, load_relaxed<Scope::system>(from.read_request));
     store_relaxed<Scope::device>(to.step_budget, load_relaxed<Scope::system>(from.step_budget));
     store_relaxed<Scope::device>(to.step_request, load_relaxed<Scope::system>(from.step_request));
-    store_relaxed<Scope::device>(to.clock_offset_us, load_relaxed<Scope::system>(from.clock_offset_us));
+    store_relaxed<Scope::device>(to.clock_offset_us,
+                                 load_relaxed<Scope::system>(from.clock_offset_us));
     // release: publishes the words above; pairs with the workers' acquire of the version
     store_release<Scope::device>(to.version, version);
     return true;
@@ -81,7 +86,8 @@ class Dispatcher {
     for (std::uint32_t n = 0; n < kMessagesPerTurn && recorded_to_ < cut_position_; ++n) {
       std::byte* slot = h2k_.peek(recorded_to_);
       if (slot == nullptr || !serializer_.ring().has_room(system_->message_slot_bytes)) break;
-      serializer_.write_message(group, *system_, MessageView{slot, system_->message_slot_bytes}, nullptr);
+      serializer_.write_message(group, *system_, MessageView{slot, system_->message_slot_bytes},
+                                nullptr);
       ++recorded_to_;
       worked = true;
     }
@@ -101,7 +107,8 @@ class Dispatcher {
       std::byte* to = peer.try_claim(position, peer.capacity() / 2);
       if (to == nullptr) break;
       copy_message(to, from, system_->message_slot_bytes);
-      if (h2k_.position() < recorded_to_ && epoch_newer(static_cast<std::uint16_t>(epoch_), header.epoch)) {
+      if (h2k_.position() < recorded_to_ &&
+          epoch_newer(static_cast<std::uint16_t>(epoch_), header.epoch)) {
         reinterpret_cast<MessageHeader*>(to)->epoch = static_cast<std::uint16_t>(epoch_);
       }
       peer.publish(position);

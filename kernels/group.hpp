@@ -1,7 +1,8 @@
-// Groups: the lanes that run one worker together. On CUDA a group is a block (cuda_executor.cuh); here are the host's.
+// Groups: the lanes that run one worker together. On CUDA a group is a block (cuda_executor.cuh);
+// here are the host's.
 //
-// A group offers rank(), size(), sync(), broadcast(value of lane 0), sum(value of each lane). All of them except rank and
-// size are collective: every lane calls them in the same order.
+// A group offers rank(), size(), sync(), broadcast(value of lane 0), sum(value of each lane). All
+// of them except rank and size are collective: every lane calls them in the same order.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>
@@ -27,14 +28,16 @@ class SingleGroup {
   RK_FN static std::uint64_t sum(std::uint64_t value) { return value; }
 };
 
-/// A worker of several threads: what shows a missing barrier to ThreadSanitizer, because a group of one hides it.
+/// A worker of several threads: what shows a missing barrier to ThreadSanitizer, because a group of
+/// one hides it.
 class ThreadGroup {
  public:
   static constexpr std::uint32_t kMaxLanes = 16;
 
   /// Shared by the lanes of one worker.
   struct Shared {
-    explicit Shared(std::uint32_t lane_count) : lanes(lane_count), barrier(static_cast<std::ptrdiff_t>(lane_count)) {}
+    explicit Shared(std::uint32_t lane_count)
+        : lanes(lane_count), barrier(static_cast<std::ptrdiff_t>(lane_count)) {}
     std::uint32_t lanes;
     std::barrier<> barrier;
     alignas(16) std::byte scratch[64];
@@ -43,7 +46,8 @@ class ThreadGroup {
 
   ThreadGroup(Shared& shared, std::uint32_t rank) : shared_(&shared), rank_(rank) {}
 
-  // Marked for the device only because the worker's functions are: no device program uses this group.
+  // Marked for the device only because the worker's functions are: no device program uses this
+  // group.
   [[nodiscard]] RK_FN std::uint32_t rank() const { return rank_; }
   [[nodiscard]] RK_FN std::uint32_t size() const { return shared_->lanes; }
   RK_FN void sync() {

@@ -1,5 +1,6 @@
-// The host executor: runs a device program on CPU threads. One thread is one worker of one lane; tests also run workers of
-// several lanes (`lanes_per_worker`), because a group of one hides every missing barrier.
+// The host executor: runs a device program on CPU threads. One thread is one worker of one lane;
+// tests also run workers of several lanes (`lanes_per_worker`), because a group of one hides every
+// missing barrier.
 //
 // Worker 0's first lane also runs the H2K dispatcher, between its own actions.
 #pragma once
@@ -63,9 +64,10 @@ class HostExecutor final : public Executor {
 
   Result<ExecutorMemory> allocate(std::uint64_t device_bytes, std::uint64_t host_bytes) override {
     if (!device_.allocate(device_bytes) || !host_.allocate(host_bytes)) {
-      return fail(ErrorCode::no_space, "out of memory: the system needs " +
-                                           std::to_string((device_bytes + host_bytes) >> 20) +
-                                           " MiB; use fewer or smaller actors, or smaller Capacities");
+      return fail(ErrorCode::no_space,
+                  "out of memory: the system needs " +
+                      std::to_string((device_bytes + host_bytes) >> 20) +
+                      " MiB; use fewer or smaller actors, or smaller Capacities");
     }
     return ExecutorMemory{device_.get(), host_.get()};
   }
@@ -96,10 +98,11 @@ class HostExecutor final : public Executor {
         groups_.push_back(std::make_unique<ThreadGroup::Shared>(lanes));
         wides_.push_back(std::make_unique<Worker<Program, ThreadGroup>>(system_, index));
         for (std::uint32_t lane = 0; lane < lanes; ++lane) {
-          threads_.emplace_back([this, index, lane, worker = wides_.back().get(), shared = groups_.back().get()] {
-            ThreadGroup group(*shared, lane);
-            run(*worker, group, index);
-          });
+          threads_.emplace_back(
+              [this, index, lane, worker = wides_.back().get(), shared = groups_.back().get()] {
+                ThreadGroup group(*shared, lane);
+                run(*worker, group, index);
+              });
         }
       }
     }
@@ -112,7 +115,8 @@ class HostExecutor final : public Executor {
       std::unique_lock lock(mutex_);
       if (!ended_.wait_for(lock, timeout, [this] { return running_ == 0; })) {
         return fail(ErrorCode::deadline_exceeded,
-                    std::to_string(running_) + " worker threads have not stopped: a handler does not return");
+                    std::to_string(running_) +
+                        " worker threads have not stopped: a handler does not return");
       }
     }
     for (auto& thread : threads_) thread.join();
@@ -122,10 +126,12 @@ class HostExecutor final : public Executor {
 
   Result<std::byte*> allocate_staging(std::uint64_t bytes) override {
     staging_.emplace_back();
-    if (!staging_.back().allocate(bytes)) return fail(ErrorCode::no_space, "out of memory for staging buffers");
+    if (!staging_.back().allocate(bytes))
+      return fail(ErrorCode::no_space, "out of memory for staging buffers");
     return staging_.back().get();
   }
-  Result<void> fetch(std::byte* staging_to, const std::byte* device_from, std::uint64_t bytes) override {
+  Result<void> fetch(std::byte* staging_to, const std::byte* device_from,
+                     std::uint64_t bytes) override {
     std::memcpy(staging_to, device_from, bytes);
     return {};
   }

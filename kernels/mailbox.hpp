@@ -1,7 +1,9 @@
-// The receiving half of a worker: replay list, inbox and stash, and which message may be handled next.
+// The receiving half of a worker: replay list, inbox and stash, and which message may be handled
+// next.
 //
 // Invariants:
-//  1. Per actor, messages are handled in arrival order: one whose handler lacks room goes to the stash, and later ones to
+//  1. Per actor, messages are handled in arrival order: one whose handler lacks room goes to the
+//  stash, and later ones to
 //     that actor follow it there.
 //  2. The replay list (messages restored from a checkpoint) is drained before the inbox.
 //  3. A message stays where it lies until its handler has returned; finish() then frees its place.
@@ -55,19 +57,21 @@ class Mailbox {
     if (source == Source::inbox) inbox_.pop();
   }
 
-  // --- the cut's sweep -------------------------------------------------------------------------------------------
+  // --- the cut's sweep
+  // -------------------------------------------------------------------------------------------
 
   RK_FN void begin_sweep() {
     inbox_cursor_ = inbox_.position();
     replay_cursor_ = replayed_;
     stash_cursor_ = stash_head_;
   }
-  /// A waiting message of an older colour, or none among the next `kSweepSteps`. Once recorded and recoloured the same call
-  /// passes over it. Messages that arrive later are found when they do.
+  /// A waiting message of an older colour, or none among the next `kSweepSteps`. Once recorded and
+  /// recoloured the same call passes over it. Messages that arrive later are found when they do.
   RK_FN MessageView next_old(std::uint16_t colour) {
     std::uint32_t steps = 0;
     for (raise(replay_cursor_, replayed_); replay_cursor_ < self_->replay_count; ++replay_cursor_) {
-      const MessageView message = view(self_->replay + replay_cursor_ * system_->message_slot_bytes);
+      const MessageView message =
+          view(self_->replay + replay_cursor_ * system_->message_slot_bytes);
       if (epoch_newer(colour, message.header().epoch)) return message;
       if (++steps == kSweepSteps) return {};
     }

@@ -1,9 +1,12 @@
-// The sending half of a worker: stamps messages, counts them, and gets them into inboxes or to the host.
+// The sending half of a worker: stamps messages, counts them, and gets them into inboxes or to the
+// host.
 //
 // Invariants:
-//  1. A message counts as sent when it is stamped. From then on it is in exactly one place: an outbox entry, an inbox slot,
+//  1. A message counts as sent when it is stamped. From then on it is in exactly one place: an
+//  outbox entry, an inbox slot,
 //     the stash or the replay list of its receiver, or a K2H slot.
-//  2. Messages to one worker leave in the order in which they were stamped. A full inbox holds back only its own messages.
+//  2. Messages to one worker leave in the order in which they were stamped. A full inbox holds back
+//  only its own messages.
 //  3. send() never fails for lack of room: the worker reserved it before the handler started.
 #pragma once
 
@@ -19,11 +22,14 @@ class Outbox {
   RK_FN Outbox(const SystemView& system, std::uint32_t worker)
       : system_(&system), self_(&system.workers[worker]), k2h_(self_->k2h, self_->k2h_words) {
     for (std::uint32_t peer = 0; peer < system.worker_count; ++peer) {
-      self_->peers[peer] = InboxProducer(system.workers[peer].inbox, system.workers[peer].inbox_words);
+      self_->peers[peer] =
+          InboxProducer(system.workers[peer].inbox, system.workers[peer].inbox_words);
     }
   }
 
-  [[nodiscard]] RK_FN std::uint32_t size() const { return static_cast<std::uint32_t>(tail_ - head_); }
+  [[nodiscard]] RK_FN std::uint32_t size() const {
+    return static_cast<std::uint32_t>(tail_ - head_);
+  }
   RK_FN bool has_room(const Budget& budget) {
     return tail_ - head_ + budget.sends <= system_->capacity.outbox_slots &&
            (budget.host_sends == 0 || k2h_.has_room(budget.host_sends));
@@ -36,7 +42,8 @@ class Outbox {
     return entry.slot != nullptr && entry.generation == id.generation() ? &entry : nullptr;
   }
 
-  /// Sends to an actor's worker. `header` is complete but for the commit word. Precondition: has_room.
+  /// Sends to an actor's worker. `header` is complete but for the commit word. Precondition:
+  /// has_room.
   RK_FN void send(std::uint32_t to_worker, const MessageHeader& header, const std::byte* payload,
                   std::uint32_t payload_bytes, const BlockRef* block) {
     ++self_->channels[to_worker].sent;
@@ -55,7 +62,8 @@ class Outbox {
   }
 
   /// Sends to the host. Precondition: has_room.
-  RK_FN void send_to_host(const MessageHeader& header, const std::byte* payload, std::uint32_t payload_bytes) {
+  RK_FN void send_to_host(const MessageHeader& header, const std::byte* payload,
+                          std::uint32_t payload_bytes) {
     ++self_->channels[system_->worker_count].sent;
     ++sent_;
     k2h_.has_room(1);
@@ -98,7 +106,9 @@ class Outbox {
   }
 
   /// Sweep for the cut: see Mailbox::next_old. `cursor` is a position of this outbox.
-  RK_FN MessageView at(std::uint64_t position) const { return {entry(position), system_->message_slot_bytes}; }
+  RK_FN MessageView at(std::uint64_t position) const {
+    return {entry(position), system_->message_slot_bytes};
+  }
   [[nodiscard]] RK_FN std::uint64_t head() const { return head_; }
   [[nodiscard]] RK_FN std::uint64_t tail() const { return tail_; }
 
@@ -110,8 +120,8 @@ class Outbox {
     return self_->outbox + (position & (system_->capacity.outbox_slots - 1)) *
                                static_cast<std::uint64_t>(system_->message_slot_bytes);
   }
-  RK_FN void fill(std::byte* slot, const MessageHeader& header, const std::byte* payload, std::uint32_t payload_bytes,
-                  const BlockRef* block) const {
+  RK_FN void fill(std::byte* slot, const MessageHeader& header, const std::byte* payload,
+                  std::uint32_t payload_bytes, const BlockRef* block) const {
     auto* to = reinterpret_cast<MessageHeader*>(slot);
     to->hlc = header.hlc;
     to->dst = header.dst;
@@ -122,8 +132,10 @@ class Outbox {
     to->flags = block != nullptr ? kFlagBlock : 0;
     std::byte* out = slot + sizeof(MessageHeader);
     for (std::uint32_t i = 0; i < payload_bytes; ++i) out[i] = payload[i];
-    // what the payload does not cover goes into checkpoints too, so it must not be left over from an older message
-    const std::uint32_t inline_bytes = system_->message_slot_bytes - static_cast<std::uint32_t>(sizeof(MessageHeader));
+    // what the payload does not cover goes into checkpoints too, so it must not be left over from
+    // an older message
+    const std::uint32_t inline_bytes =
+        system_->message_slot_bytes - static_cast<std::uint32_t>(sizeof(MessageHeader));
     for (std::uint32_t i = payload_bytes; i < inline_bytes; ++i) out[i] = std::byte{0};
     if (block != nullptr) MessageView{slot, system_->message_slot_bytes}.block() = *block;
   }

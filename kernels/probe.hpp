@@ -1,5 +1,5 @@
-// Measuring points of the worker loop. A program without measuring has NoProbe, whose calls fold away; a benchmark gives its
-// program another `Probe` with the same static functions.
+// Measuring points of the worker loop. A program without measuring has NoProbe, whose calls fold
+// away; a benchmark gives its program another `Probe` with the same static functions.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>

@@ -1,4 +1,5 @@
-// A program: the actor types that one device program runs, and the compile-time resolution of (actor type, message tag).
+// A program: the actor types that one device program runs, and the compile-time resolution of
+// (actor type, message tag).
 #pragma once
 
 #include <ringkernel/kernels/probe.hpp>
@@ -22,22 +23,27 @@ struct Program {
     return program;
   }
 
-  /// What a handler of (type, tag) may use up. `known` becomes false if the type does not handle the tag.
+  /// What a handler of (type, tag) may use up. `known` becomes false if the type does not handle
+  /// the tag.
   RK_FN static Budget budget(std::uint32_t type, std::uint8_t tag, bool& known) {
     Budget result;
     known = false;
     std::uint32_t index = 0;
-    (void)((index++ == type && (budget_of(typename As::messages{}, tag, result, known), true)) || ...);
+    (void)((index++ == type && (budget_of(typename As::messages{}, tag, result, known), true)) ||
+           ...);
     return result;
   }
 
-  /// Runs the handler of (type, tag) on `state`. Collective. False if the type does not handle the tag.
+  /// Runs the handler of (type, tag) on `state`. Collective. False if the type does not handle the
+  /// tag.
   template <class Ctx>
-  RK_FN static bool dispatch(std::uint32_t type, std::uint8_t tag, std::byte* state, const std::byte* payload, Ctx& ctx) {
+  RK_FN static bool dispatch(std::uint32_t type, std::uint8_t tag, std::byte* state,
+                             const std::byte* payload, Ctx& ctx) {
     bool known = false;
     std::uint32_t index = 0;
-    (void)((index++ == type &&
-            (known = handle(typename As::messages{}, tag, *reinterpret_cast<As*>(state), payload, ctx), true)) ||
+    (void)((index++ == type && (known = handle(typename As::messages{}, tag,
+                                               *reinterpret_cast<As*>(state), payload, ctx),
+                                true)) ||
            ...);
     return known;
   }
@@ -51,8 +57,10 @@ struct Program {
            ...);
   }
   template <class A, class Ctx, class... Ms>
-  RK_FN static bool handle(handles<Ms...>, std::uint8_t tag, A& actor, const std::byte* payload, Ctx& ctx) {
-    return ((Ms::tag == tag && (actor.on(*reinterpret_cast<const Ms*>(payload), ctx), true)) || ...);
+  RK_FN static bool handle(handles<Ms...>, std::uint8_t tag, A& actor, const std::byte* payload,
+                           Ctx& ctx) {
+    return ((Ms::tag == tag && (actor.on(*reinterpret_cast<const Ms*>(payload), ctx), true)) ||
+            ...);
   }
 };
 

@@ -1,5 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11).
-// A draw depends on (seed, actor, position, index) alone: not on workers, lanes, executors or what else ran before.
+// Counter-based random numbers: Philox4x32-10 (J. Salmon et al., "Parallel random numbers: as easy
+// as 1, 2, 3", SC'11). A draw depends on (seed, actor, position, index) alone: not on workers,
+// lanes, executors or what else ran before.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>
@@ -12,7 +13,8 @@ namespace rk {
 class Rng {
  public:
   RK_FN Rng(std::uint64_t seed, std::uint32_t actor, std::uint64_t position)
-      : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32) ^ actor * 0x9E3779B9u},
+      : key_{static_cast<std::uint32_t>(seed),
+             static_cast<std::uint32_t>(seed >> 32) ^ actor * 0x9E3779B9u},
         position_{static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32)},
         actor_(actor) {}
 

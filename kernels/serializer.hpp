@@ -1,9 +1,13 @@
-// The snapshot serializer of one stream: writes cut, slot, message and read records into the stream's ring.
+// The snapshot serializer of one stream: writes cut, slot, message and read records into the
+// stream's ring.
 //
 // Invariants:
-//  1. While a cut is open, a save unit is written before its next handler runs, or by the background share; once per cut.
-//  2. A full ring makes the worker wait (counted) until the drain frees room or the host closes the cut.
-//  3. What is published was written by all lanes before: copy, group.sum() (a barrier), then one lane's release.
+//  1. While a cut is open, a save unit is written before its next handler runs, or by the
+//  background share; once per cut.
+//  2. A full ring makes the worker wait (counted) until the drain frees room or the host closes the
+//  cut.
+//  3. What is published was written by all lanes before: copy, group.sum() (a barrier), then one
+//  lane's release.
 #pragma once
 
 #include <ringkernel/runtime/system.hpp>
@@ -14,8 +18,11 @@ namespace rk {
 class Serializer {
  public:
   Serializer() = default;
-  RK_FN Serializer(const SystemView& system, std::uint32_t stream, std::byte* ring, StreamWords* words)
-      : ring_(ring, system.capacity.snapshot_ring_bytes, words), control_(system.host_control), stream_(stream) {}
+  RK_FN Serializer(const SystemView& system, std::uint32_t stream, std::byte* ring,
+                   StreamWords* words)
+      : ring_(ring, system.capacity.snapshot_ring_bytes, words),
+        control_(system.host_control),
+        stream_(stream) {}
 
   [[nodiscard]] RK_FN std::uint32_t epoch() const { return epoch_; }
   RK_FN SnapshotRing& ring() { return ring_; }
@@ -23,7 +30,8 @@ class Serializer {
   /// Room that the background share may use: half of the ring stays for copy-before-write.
   RK_FN bool has_background_room(std::uint64_t payload_bytes) {
     const std::uint64_t bytes = ring_.need(payload_bytes);
-    return ring_.used() + bytes <= ring_.capacity() / 2 + kMaxRecordPayload && ring_.has_room(payload_bytes);
+    return ring_.used() + bytes <= ring_.capacity() / 2 + kMaxRecordPayload &&
+           ring_.has_room(payload_bytes);
   }
 
   /// Lane 0: starts the records of a new epoch.
@@ -31,21 +39,23 @@ class Serializer {
 
   /// Lane 0: a record whose payload is written by one lane (cut, end).
   template <class Fill>
-  RK_FN void write_small(RecordKind kind, std::uint32_t count, std::uint64_t hlc, std::uint64_t payload_bytes, Fill fill) {
+  RK_FN void write_small(RecordKind kind, std::uint32_t count, std::uint64_t hlc,
+                         std::uint64_t payload_bytes, Fill fill) {
     std::byte* place = wait_for_room(payload_bytes, epoch_);
     if (place == nullptr) return;
     std::byte* payload = place + sizeof(RecordHeader);
     fill(payload);
     const std::uint64_t sum = copy_with_checksum(payload, payload, payload_bytes, 0, 1);
-    header(place) = RecordHeader{kRecordMagic, kind, epoch_, stream_, 0, count, hlc, 0, payload_bytes, payload_bytes, sum};
+    header(place) = RecordHeader{kRecordMagic, kind, epoch_,        stream_,       0,  count,
+                                 hlc,          0,    payload_bytes, payload_bytes, sum};
     ring_.publish(payload_bytes);
   }
 
-  /// Collective: copies `bytes` from `from` as records of `kind`, in parts if it is large. False if the cut was closed
-  /// meanwhile. `number` is the epoch, or the number of the read request.
+  /// Collective: copies `bytes` from `from` as records of `kind`, in parts if it is large. False if
+  /// the cut was closed meanwhile. `number` is the epoch, or the number of the read request.
   template <class Group>
-  RK_FN bool write_bytes(Group& group, RecordKind kind, std::uint32_t number, std::uint32_t unit, std::uint32_t count,
-                         const std::byte* from, std::uint64_t bytes) {
+  RK_FN bool write_bytes(Group& group, RecordKind kind, std::uint32_t number, std::uint32_t unit,
+                         std::uint32_t count, const std::byte* from, std::uint64_t bytes) {
     for (std::uint64_t offset = 0; offset < bytes; offset += kMaxRecordPayload) {
       const std::uint64_t left = bytes - offset;
       const std::uint64_t length = left < kMaxRecordPayload ? left : kMaxRecordPayload;
@@ -53,10 +63,11 @@ class Serializer {
       if (group.rank() == 0) place = wait_for_room(length, kind == RecordKind::read ? 0 : number);
       place = group.broadcast(place);
       if (place == nullptr) return false;
-      const std::uint64_t sum = group.sum(
-          copy_with_checksum(place + sizeof(RecordHeader), from + offset, length, group.rank(), group.size()));
+      const std::uint64_t sum = group.sum(copy_with_checksum(
+          place + sizeof(RecordHeader), from + offset, length, group.rank(), group.size()));
       if (group.rank() == 0) {
-        header(place) = RecordHeader{kRecordMagic, kind, number, stream_, unit, count, 0, offset, bytes, length, sum};
+        header(place) = RecordHeader{kRecordMagic, kind,  number, stream_, unit, count, 0,
+                                     offset,       bytes, length, sum};
         ring_.publish(length);
       }
     }
@@ -65,7 +76,8 @@ class Serializer {
 
   /// Collective: records a message that crosses the cut, with the block that belongs to it.
   template <class Group>
-  RK_FN bool write_message(Group& group, const SystemView& system, const MessageView& message, const std::byte* block) {
+  RK_FN bool write_message(Group& group, const SystemView& system, const MessageView& message,
+                           const std::byte* block) {
     const std::uint64_t inline_bytes = system.message_slot_bytes;
     const std::uint64_t block_bytes = block != nullptr ? align_up(message.block().bytes, 8) : 0;
     const std::uint64_t bytes = inline_bytes + block_bytes;
@@ -74,35 +86,49 @@ class Serializer {
     place = group.broadcast(place);
     if (place == nullptr) return false;
     std::byte* payload = place + sizeof(RecordHeader);
-    std::uint64_t sum = copy_with_checksum(payload, message.slot, inline_bytes, group.rank(), group.size());
+    std::uint64_t sum =
+        copy_with_checksum(payload, message.slot, inline_bytes, group.rank(), group.size());
     if (block_bytes != 0) {
-      sum += copy_with_checksum(payload + inline_bytes, block, block_bytes, group.rank(), group.size(), inline_bytes / 8);
+      sum += copy_with_checksum(payload + inline_bytes, block, block_bytes, group.rank(),
+                                group.size(), inline_bytes / 8);
     }
     sum = group.sum(sum);
     if (group.rank() == 0) {
-      header(place) = RecordHeader{kRecordMagic, RecordKind::message, epoch_, stream_, message.header().dst.word, 1,
-                                   message.header().hlc, 0, bytes, bytes, sum};
+      header(place) = RecordHeader{kRecordMagic,
+                                   RecordKind::message,
+                                   epoch_,
+                                   stream_,
+                                   message.header().dst.word,
+                                   1,
+                                   message.header().hlc,
+                                   0,
+                                   bytes,
+                                   bytes,
+                                   sum};
       ring_.publish(bytes);
     }
     return true;
   }
 
  private:
-  RK_FN static RecordHeader& header(std::byte* place) { return *reinterpret_cast<RecordHeader*>(place); }
+  RK_FN static RecordHeader& header(std::byte* place) {
+    return *reinterpret_cast<RecordHeader*>(place);
+  }
 
   /// Lane 0: the place of the next record; null once `epoch` is closed (0: never) or the run stops.
   RK_FN std::byte* wait_for_room(std::uint64_t payload_bytes, std::uint32_t epoch) {
     if (!ring_.has_room(payload_bytes)) {
       const std::uint64_t start = ticks();
       StreamWords& words = ring_.words();
-      store_relaxed<Scope::system>(words.stalls, load_relaxed<Scope::system>(words.stalls) + 1);  // a counter
+      store_relaxed<Scope::system>(words.stalls,
+                                   load_relaxed<Scope::system>(words.stalls) + 1);  // a counter
       Backoff backoff;
       while (!ring_.has_room(payload_bytes)) {
         if (gone(epoch)) return nullptr;
         backoff.wait();
       }
-      store_relaxed<Scope::system>(words.stalled_ticks,
-                                   load_relaxed<Scope::system>(words.stalled_ticks) + ticks() - start);
+      store_relaxed<Scope::system>(
+          words.stalled_ticks, load_relaxed<Scope::system>(words.stalled_ticks) + ticks() - start);
     }
     return ring_.reserve(payload_bytes);
   }
@@ -110,7 +136,9 @@ class Serializer {
   RK_FN bool gone(std::uint32_t epoch) const {
     // acquire: pairs with the host's release of the version
     load_acquire<Scope::system>(control_->version);
-    if (load_relaxed<Scope::system>(control_->run_state) == static_cast<std::uint32_t>(RunState::stopping)) return true;
+    if (load_relaxed<Scope::system>(control_->run_state) ==
+        static_cast<std::uint32_t>(RunState::stopping))
+      return true;
     return epoch != 0 && load_relaxed<Scope::system>(control_->closed_epoch) >= epoch;
   }
 

@@ -1,7 +1,8 @@
 // A worker's slab: fixed-size blocks that carry payloads too large for a message slot.
 //
-// A block belongs to the message that refers to it. The receiver's worker gives it back to the pool it came from: at once
-// if the pool is its own, else through the pool's return ring, which has room for every block there is.
+// A block belongs to the message that refers to it. The receiver's worker gives it back to the pool
+// it came from: at once if the pool is its own, else through the pool's return ring, which has room
+// for every block there is.
 #pragma once
 
 #include <ringkernel/runtime/system.hpp>
@@ -23,13 +24,16 @@ class SlabPool {
     while (free_count_ < blocks) {
       const std::byte* slot = returns_.front();
       if (slot == nullptr) return false;
-      free_[free_count_++] = static_cast<std::uint32_t>(reinterpret_cast<const BlockReturn*>(slot)->block);
+      free_[free_count_++] =
+          static_cast<std::uint32_t>(reinterpret_cast<const BlockReturn*>(slot)->block);
       returns_.pop();
     }
     return true;
   }
   /// Precondition: has_free(1).
-  RK_FN BlockRef take(std::uint32_t bytes) { return BlockRef{worker_, free_[--free_count_], bytes, 0}; }
+  RK_FN BlockRef take(std::uint32_t bytes) {
+    return BlockRef{worker_, free_[--free_count_], bytes, 0};
+  }
 
   RK_FN void give_back(const BlockRef& ref) {
     if (ref.pool == worker_) {

@@ -1,17 +1,22 @@
 // The worker loop: one group that owns a set of slots.
 //
-// Lane 0 decides, every lane performs: decide() looks at control, queues and the open cut and picks one Action; the lanes
-// learn it through one broadcast and perform it together. So all queue and protocol state has a single writer, and barriers
-// stand in one place. On a group of one thread the whole thing folds into a plain loop.
+// Lane 0 decides, every lane performs: decide() looks at control, queues and the open cut and picks
+// one Action; the lanes learn it through one broadcast and perform it together. So all queue and
+// protocol state has a single writer, and barriers stand in one place. On a group of one thread the
+// whole thing folds into a plain loop.
 //
 // Invariants (the cut; Lai & Yang 1987 with message counting after Mattern 1993):
-//  1. A worker takes the cut when it sees the control word, or before it handles a message of a newer colour.
-//  2. Taking the cut writes counters only. After it a save unit is copied before its next handler runs, or in the
+//  1. A worker takes the cut when it sees the control word, or before it handles a message of a
+//  newer colour.
+//  2. Taking the cut writes counters only. After it a save unit is copied before its next handler
+//  runs, or in the
 //     background share of the worker's time.
-//  3. A message handled with an older colour than the worker's crossed the cut: it is recorded, then handled. Waiting ones
-//     are recorded by the background share and take the new colour, so that each is recorded once and completion never
-//     depends on the application's progress.
-//  4. No handler starts without room for everything its message type declares, so no handler ever waits.
+//  3. A message handled with an older colour than the worker's crossed the cut: it is recorded,
+//  then handled. Waiting ones
+//     are recorded by the background share and take the new colour, so that each is recorded once
+//     and completion never depends on the application's progress.
+//  4. No handler starts without room for everything its message type declares, so no handler ever
+//  waits.
 #pragma once
 
 #include <ringkernel/hlc/clock.hpp>
@@ -40,8 +45,8 @@ class Worker {
     refresh_wall_clock();
   }
 
-  /// Runs until the host stops the system. Every lane calls it. `per_turn(lane 0)` is called between actions and returns
-  /// whether it did something.
+  /// Runs until the host stops the system. Every lane calls it. `per_turn(lane 0)` is called
+  /// between actions and returns whether it did something.
   template <class PerTurn>
   RK_FN void run(Group& group, PerTurn per_turn) {
     for (;;) {
@@ -57,22 +62,26 @@ class Worker {
     }
   }
 
-  // --- used by Context; lane 0 ---------------------------------------------------------------------------------------
+  // --- used by Context; lane 0
+  // ---------------------------------------------------------------------------------------
 
   [[nodiscard]] RK_FN std::uint32_t index() const { return index_; }
   [[nodiscard]] RK_FN std::uint64_t seed() const { return system_.seed; }
-  RK_FN std::byte* block_address(const BlockRef& ref) const { return SlabPool::address(system_, ref); }
+  RK_FN std::byte* block_address(const BlockRef& ref) const {
+    return SlabPool::address(system_, ref);
+  }
 
   RK_FN bool take_block(std::uint32_t bytes, BlockRef& ref) {
-    if (bytes > system_.capacity.slab_block_bytes) return raise(Fault::block_too_large, bytes), false;
+    if (bytes > system_.capacity.slab_block_bytes)
+      return raise(Fault::block_too_large, bytes), false;
     if (left_.blocks == 0) return raise(Fault::too_many_blocks, 0), false;
     --left_.blocks;
     ref = slab_.take(bytes);
     if (unsent_count_ < kMaxUnsent) unsent_[unsent_count_++] = ref.block;
     return true;
   }
-  RK_FN void send(SlotHeader& from, ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes,
-                  const BlockRef* block) {
+  RK_FN void send(SlotHeader& from, ActorId to, std::uint8_t tag, const std::byte* payload,
+                  std::uint32_t bytes, const BlockRef* block) {
     if (left_.sends == 0) return raise(Fault::too_many_sends, 0);
     --left_.sends;
     const ActorEntry* entry = Outbox::find(system_, to);
@@ -85,7 +94,8 @@ class Worker {
     if (block != nullptr) forget_unsent(block->block);
     outbox_.send(entry->worker, stamp(from, to, tag), payload, bytes, block);
   }
-  RK_FN void send_to_host(SlotHeader& from, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) {
+  RK_FN void send_to_host(SlotHeader& from, std::uint8_t tag, const std::byte* payload,
+                          std::uint32_t bytes) {
     if (left_.host_sends == 0) return raise(Fault::too_many_outputs, 0);
     --left_.host_sends;
     outbox_.send_to_host(stamp(from, kHostId, tag), payload, bytes);
@@ -101,10 +111,11 @@ class Worker {
     SlotHeader* slot = nullptr;  ///< handle, read
     SaveUnit* unit = nullptr;    ///< save; handle: to be copied first
     std::uint64_t* cursor = nullptr;
-    bool crossed = false;        ///< handle: record the message first
+    bool crossed = false;  ///< handle: record the message first
   };
 
-  // --- decide: lane 0 --------------------------------------------------------------------------------------------
+  // --- decide: lane 0
+  // --------------------------------------------------------------------------------------------
 
   RK_FN Action decide(bool worked) {
     if (++turn_ % kClockTurns == 0) refresh_wall_clock();
@@ -171,13 +182,14 @@ class Worker {
     mailbox_.begin_sweep();
     credit_ = 0;
     const std::uint32_t channels = system_.worker_count + 1;
-    serializer_.write_small(RecordKind::cut, channels, clock_.tick(wall_us_).word,
-                            sizeof(CutPayload) + channels * sizeof(CutChannel), [&](std::byte* payload) {
-                              *reinterpret_cast<CutPayload*>(payload) =
-                                  CutPayload{self_.unit_count, self_.slot_count, self_.slot_bytes, received_};
-                              auto* out = reinterpret_cast<CutChannel*>(payload + sizeof(CutPayload));
-                              for (std::uint32_t i = 0; i < channels; ++i) out[i] = self_.channels[i];
-                            });
+    serializer_.write_small(
+        RecordKind::cut, channels, clock_.tick(wall_us_).word,
+        sizeof(CutPayload) + channels * sizeof(CutChannel), [&](std::byte* payload) {
+          *reinterpret_cast<CutPayload*>(payload) =
+              CutPayload{self_.unit_count, self_.slot_count, self_.slot_bytes, received_};
+          auto* out = reinterpret_cast<CutChannel*>(payload + sizeof(CutPayload));
+          for (std::uint32_t i = 0; i < channels; ++i) out[i] = self_.channels[i];
+        });
     if (unsaved_ == 0) write_end();
     publish_status();
   }
@@ -191,7 +203,9 @@ class Worker {
     MessageView old = mailbox_.next_old(colour);
     if (!old) old = next_old_in_outbox(colour);
     if (old) {
-      if (!serializer_.ring().has_room(system_.message_slot_bytes + system_.capacity.slab_block_bytes)) return false;
+      if (!serializer_.ring().has_room(system_.message_slot_bytes +
+                                       system_.capacity.slab_block_bytes))
+        return false;
       action.kind = Action::Kind::record;
       action.message = old;
       return true;
@@ -199,7 +213,9 @@ class Worker {
     if (unsaved_ == 0) return false;
     while (self_.units[unit_cursor_].saved_epoch == epoch_) ++unit_cursor_;
     SaveUnit& unit = self_.units[unit_cursor_];
-    if (!serializer_.has_background_room(unit.bytes < kMaxRecordPayload ? unit.bytes : kMaxRecordPayload)) return false;
+    if (!serializer_.has_background_room(unit.bytes < kMaxRecordPayload ? unit.bytes
+                                                                        : kMaxRecordPayload))
+      return false;
     action.kind = Action::Kind::save;
     action.unit = &unit;
     return true;
@@ -218,7 +234,8 @@ class Worker {
   RK_FN bool next_message(Action& action) {
     if (const MessageView message = mailbox_.stash_front()) {
       SlotHeader* slot = live_slot(message);
-      if (slot == nullptr || has_room(*slot, message)) return prepare(action, Source::stash, message, slot);
+      if (slot == nullptr || has_room(*slot, message))
+        return prepare(action, Source::stash, message, slot);
     }
     for (std::uint32_t n = 0; n < kLooksPerTurn; ++n) {
       Source source = Source::none;
@@ -245,7 +262,8 @@ class Worker {
 
   RK_FN bool prepare(Action& action, Source source, const MessageView& message, SlotHeader* slot) {
     const MessageHeader& header = message.header();
-    if (epoch_newer(header.epoch, static_cast<std::uint16_t>(epoch_))) take_cut(widen_epoch(header.epoch, epoch_));
+    if (epoch_newer(header.epoch, static_cast<std::uint16_t>(epoch_)))
+      take_cut(widen_epoch(header.epoch, epoch_));
     Program::Probe::popped(open());
     action.kind = Action::Kind::handle;
     action.source = source;
@@ -260,7 +278,8 @@ class Worker {
     return true;
   }
 
-  // --- perform: every lane -----------------------------------------------------------------------------------------
+  // --- perform: every lane
+  // -----------------------------------------------------------------------------------------
 
   RK_FN void perform(Group& group, const Action& action) {
     // cut state belongs to lane 0, which may be a turn ahead of the others here
@@ -296,7 +315,8 @@ class Worker {
     if (action.slot != nullptr) {
       Context<Worker, Group> context(*this, group, *action.slot, action.message);
       const MessageHeader& header = action.message.header();
-      known = Program::dispatch(action.slot->type, header.tag, slot_state(action.slot), action.message.payload(), context);
+      known = Program::dispatch(action.slot->type, header.tag, slot_state(action.slot),
+                                action.message.payload(), context);
     }
     group.sync();
     if (action.unit != nullptr && planted(Mutant::handle_before_save)) save(group, *action.unit);
@@ -332,8 +352,8 @@ class Worker {
 
   RK_FN void save(Group& group, SaveUnit& unit) {
     const bool written = serializer_.write_bytes(group, RecordKind::slots, epoch_,
-                                                 static_cast<std::uint32_t>(&unit - self_.units), unit.slots, unit.base,
-                                                 unit.bytes);
+                                                 static_cast<std::uint32_t>(&unit - self_.units),
+                                                 unit.slots, unit.base, unit.bytes);
     if (group.rank() == 0) {
       unit.saved_epoch = epoch_;
       --unsaved_;
@@ -342,14 +362,22 @@ class Worker {
     group.sync();
   }
   RK_FN void record(Group& group, const MessageView& message) {
-    serializer_.write_message(group, system_, message, message.has_block() ? block_address(message.block()) : nullptr);
+    serializer_.write_message(group, system_, message,
+                              message.has_block() ? block_address(message.block()) : nullptr);
   }
 
-  // --- small things; lane 0 -------------------------------------------------------------------------------------------
+  // --- small things; lane 0
+  // -------------------------------------------------------------------------------------------
 
   RK_FN MessageHeader stamp(SlotHeader& from, ActorId to, std::uint8_t tag) {
-    return MessageHeader{0, clock_.tick(wall_us_).word, to, from.id, ++from.source_sequence,
-                         static_cast<std::uint16_t>(epoch_), tag, 0};
+    return MessageHeader{0,
+                         clock_.tick(wall_us_).word,
+                         to,
+                         from.id,
+                         ++from.source_sequence,
+                         static_cast<std::uint16_t>(epoch_),
+                         tag,
+                         0};
   }
   RK_FN std::uint32_t source_channel(const MessageHeader& header) const {
     if (header.src == kHostId || (header.flags & kFlagReplayed) != 0) return system_.worker_count;
@@ -368,8 +396,9 @@ class Worker {
     }
   }
 
-  /// The background share: handlers earn time for it, saving spends it. Capped, so that time earned while the ring was full
-  /// is not spent in one long gap, and time spent while idle is not held against it.
+  /// The background share: handlers earn time for it, saving spends it. Capped, so that time earned
+  /// while the ring was full is not spent in one long gap, and time spent while idle is not held
+  /// against it.
   RK_FN void earn(std::uint64_t elapsed) {
     const std::uint64_t share = system_.background_percent;
     credit_ += static_cast<std::int64_t>(elapsed * share / (100 - share));

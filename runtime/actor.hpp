@@ -3,14 +3,15 @@
 //   struct Ping { static constexpr std::uint8_t tag = 1; std::uint32_t n; };
 //   struct Player {
 //     using messages = rk::handles<Ping>;
-//     static constexpr const char* name = "player";      // optional: identifies the type in checkpoints
-//     static constexpr std::uint32_t version = 1;        // optional: of the state's layout
-//     rk::ref<Player> peer;
-//     template <class Ctx> RK_FN void on(const Ping& ping, Ctx& ctx) { ctx.send(peer, Ping{ping.n + 1}); }
+//     static constexpr const char* name = "player";      // optional: identifies the type in
+//     checkpoints static constexpr std::uint32_t version = 1;        // optional: of the state's
+//     layout rk::ref<Player> peer; template <class Ctx> RK_FN void on(const Ping& ping, Ctx& ctx) {
+//     ctx.send(peer, Ping{ping.n + 1}); }
 //   };
 //
-// A message may declare `max_sends` (default 4), `max_blocks` (default 0) and `max_host_sends` (default 1): a handler of it
-// starts only when there is room for that many messages, slab blocks and outputs, so that it never waits.
+// A message may declare `max_sends` (default 4), `max_blocks` (default 0) and `max_host_sends`
+// (default 1): a handler of it starts only when there is room for that many messages, slab blocks
+// and outputs, so that it never waits.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -97,14 +98,17 @@ constexpr std::uint32_t largest_message(handles<Ms...>) {
 template <class M>
 concept Message = std::is_trivially_copyable_v<M> && requires {
   { M::tag } -> std::convertible_to<std::uint32_t>;
-} && (M::tag >= 0) && (M::tag <= 255) && (alignof(M) <= 8) &&
+} &&(M::tag >= 0) && (M::tag <= 255) && (alignof(M) <= 8) &&
     (sizeof(M) <= kLargeMessageBytes - sizeof(MessageHeader) - sizeof(BlockRef));
 
 template <class A>
-concept Actor = std::is_trivially_copyable_v<A> && alignof(A) <= 16 && requires { typename A::messages; };
+concept Actor = std::is_trivially_copyable_v<A> && alignof(A) <= 16 && requires {
+  typename A::messages;
+};
 
 template <class M>
-inline constexpr Budget kBudget{detail::max_sends<M>(), detail::max_blocks<M>(), detail::max_host_sends<M>()};
+inline constexpr Budget kBudget{detail::max_sends<M>(), detail::max_blocks<M>(),
+                                detail::max_host_sends<M>()};
 
 /// Tells whether actors of type A handle messages of type M.
 template <class A, class M>
@@ -138,9 +142,12 @@ ActorTypeInfo describe_actor() {
   info.version = detail::actor_version<A>();
   info.state_bytes = static_cast<std::uint32_t>(sizeof(A));
   [&]<class... Ms>(handles<Ms...>) {
-    static_assert((Message<Ms> && ...), "a message is trivially copyable, has a tag up to 255 and at most 80 bytes; send "
-                                        "more as a block (Ctx::block)");
-    (info.messages.push_back({static_cast<std::uint8_t>(Ms::tag), static_cast<std::uint32_t>(sizeof(Ms))}), ...);
+    static_assert((Message<Ms> && ...),
+                  "a message is trivially copyable, has a tag up to 255 and at most 80 bytes; send "
+                  "more as a block (Ctx::block)");
+    (info.messages.push_back(
+         {static_cast<std::uint8_t>(Ms::tag), static_cast<std::uint32_t>(sizeof(Ms))}),
+     ...);
   }(typename A::messages{});
   return info;
 }
@@ -151,8 +158,9 @@ constexpr std::uint32_t message_slot_bytes() {
   std::uint32_t largest = 0;
   const auto widen = [&](std::uint32_t bytes) { largest = bytes > largest ? bytes : largest; };
   (widen(detail::largest_message(typename As::messages{})), ...);
-  return largest + sizeof(BlockRef) + sizeof(MessageHeader) <= kSmallMessageBytes ? kSmallMessageBytes
-                                                                                  : kLargeMessageBytes;
+  return largest + sizeof(BlockRef) + sizeof(MessageHeader) <= kSmallMessageBytes
+             ? kSmallMessageBytes
+             : kLargeMessageBytes;
 }
 
 }  // namespace rk

@@ -1,12 +1,13 @@
 // The one atomics shim: every atomic access of shared code goes through these functions.
 //
-// On the device they are cuda::atomic_ref with an explicit scope, on the host std::atomic_ref. The scope says who
-// is at the other end: `Scope::device` for two workers of one device, `Scope::system` for a worker and the host (or
-// the copy engine). On the host both mean the same. Objects are plain words in plain memory, so that layouts stay
-// trivially copyable; alignment to the word's size is the caller's duty.
+// On the device they are cuda::atomic_ref with an explicit scope, on the host std::atomic_ref. The
+// scope says who is at the other end: `Scope::device` for two workers of one device,
+// `Scope::system` for a worker and the host (or the copy engine). On the host both mean the same.
+// Objects are plain words in plain memory, so that layouts stay trivially copyable; alignment to
+// the word's size is the caller's duty.
 //
-// There is no stand-alone fence on purpose: ThreadSanitizer cannot see one. Publishing many lanes' writes is
-// group.sync() followed by one lane's release store, which is cumulative.
+// There is no stand-alone fence on purpose: ThreadSanitizer cannot see one. Publishing many lanes'
+// writes is group.sync() followed by one lane's release store, which is cumulative.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>

@@ -1,11 +1,13 @@
-// Control lane: words that the host, the H2K dispatcher and the workers share. Data cannot starve it: it is no queue.
+// Control lane: words that the host, the H2K dispatcher and the workers share. Data cannot starve
+// it: it is no queue.
 //
 //   host --(HostControl, host memory)--> dispatcher --(DeviceControl, device memory)--> workers
 //   workers --(WorkerStatus, host memory)--> host
 //
-// `version` is the commit word of each block: the writer changes the other words (relaxed), then stores a new version with
-// release; a reader that acquires a version it has not seen reads them all. A reader may see newer values than its version
-// stands for; each word is monotonic or independent, so that is harmless, and the next version makes it look again.
+// `version` is the commit word of each block: the writer changes the other words (relaxed), then
+// stores a new version with release; a reader that acquires a version it has not seen reads them
+// all. A reader may see newer values than its version stands for; each word is monotonic or
+// independent, so that is harmless, and the next version makes it look again.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -26,8 +28,8 @@ struct alignas(64) HostControl {
   std::uint32_t read_actor;    ///< ActorId::word
   std::uint32_t step_request;  ///< number of the newest step command
   std::uint32_t reserved_word;
-  std::uint64_t step_budget;   ///< messages each worker may handle for it
-  std::uint64_t cut_position;  ///< H2K messages below this position were sent before the cut
+  std::uint64_t step_budget;     ///< messages each worker may handle for it
+  std::uint64_t cut_position;    ///< H2K messages below this position were sent before the cut
   std::int64_t clock_offset_us;  ///< host time minus device time
   std::uint64_t reserved;
 };
@@ -52,35 +54,36 @@ static_assert(sizeof(DeviceControl) == 64);
 /// Why a handler ended the run.
 enum class Fault : std::uint32_t {
   none = 0,
-  failed,              ///< ctx.fail(code)
-  too_many_sends,      ///< more sends than the message type declares
-  too_many_blocks,     ///< more slab blocks than the message type declares
-  block_too_large,     ///< a block larger than Capacities::slab_block_bytes
-  too_many_outputs,    ///< more host sends than the message type declares
-  unknown_message,     ///< a tag the actor does not handle
+  failed,            ///< ctx.fail(code)
+  too_many_sends,    ///< more sends than the message type declares
+  too_many_blocks,   ///< more slab blocks than the message type declares
+  block_too_large,   ///< a block larger than Capacities::slab_block_bytes
+  too_many_outputs,  ///< more host sends than the message type declares
+  unknown_message,   ///< a tag the actor does not handle
 };
 
-/// Written by one worker, read by the host. Counters lag behind what the worker did: it publishes them now and then, so
-/// receivers may report a message before its sender does. They are exact where two readings agree and `heartbeat`, which is
-/// stored last, moved in between: then the worker neither sent nor received until it published again.
+/// Written by one worker, read by the host. Counters lag behind what the worker did: it publishes
+/// them now and then, so receivers may report a message before its sender does. They are exact
+/// where two readings agree and `heartbeat`, which is stored last, moved in between: then the
+/// worker neither sent nor received until it published again.
 struct alignas(64) WorkerStatus {
-  std::uint64_t sent;             ///< messages stamped, to workers and to the host
-  std::uint64_t received;         ///< messages handled or dead-lettered
-  std::uint64_t dead;             ///< of these: dead letters
-  std::uint64_t heartbeat;        ///< turns
-  std::uint32_t state;            ///< RunState reached
-  std::uint32_t step_done;        ///< newest finished step command
-  std::uint32_t fault;            ///< Fault
-  std::uint32_t fault_code;       ///< of ctx.fail
-  std::uint32_t fault_actor;      ///< ActorId::word
+  std::uint64_t sent;         ///< messages stamped, to workers and to the host
+  std::uint64_t received;     ///< messages handled or dead-lettered
+  std::uint64_t dead;         ///< of these: dead letters
+  std::uint64_t heartbeat;    ///< turns
+  std::uint32_t state;        ///< RunState reached
+  std::uint32_t step_done;    ///< newest finished step command
+  std::uint32_t fault;        ///< Fault
+  std::uint32_t fault_code;   ///< of ctx.fail
+  std::uint32_t fault_actor;  ///< ActorId::word
   std::uint32_t fault_tag;
-  std::uint32_t epoch;            ///< newest cut taken
+  std::uint32_t epoch;  ///< newest cut taken
   std::uint32_t reserved;
-  std::uint64_t stashed;          ///< messages in the stash now
-  std::uint64_t outbox;           ///< messages in the outbox now
-  std::uint64_t stash_total;      ///< messages ever set aside
-  std::uint64_t full_inbox_total; ///< times a send found the receiver's inbox full
-  std::uint64_t hlc;              ///< newest stamp
+  std::uint64_t stashed;           ///< messages in the stash now
+  std::uint64_t outbox;            ///< messages in the outbox now
+  std::uint64_t stash_total;       ///< messages ever set aside
+  std::uint64_t full_inbox_total;  ///< times a send found the receiver's inbox full
+  std::uint64_t hlc;               ///< newest stamp
   std::uint64_t pad[3];
 };
 static_assert(sizeof(WorkerStatus) == 128);

@@ -1,5 +1,6 @@
-// The Executor seam: where the device program runs. Implementations: make_host_executor (kernels/host_executor.hpp) and
-// make_cuda_executor (kernels/cuda_executor.cuh). Runtime owns one and never learns which.
+// The Executor seam: where the device program runs. Implementations: make_host_executor
+// (kernels/host_executor.hpp) and make_cuda_executor (kernels/cuda_executor.cuh). Runtime owns one
+// and never learns which.
 #pragma once
 
 #include <ringkernel/runtime/actor.hpp>
@@ -13,14 +14,16 @@
 
 namespace rk {
 
-/// Memory of a system. `device` is zeroed; `host` is zeroed, and mapped at the same address on the device.
+/// Memory of a system. `device` is zeroed; `host` is zeroed, and mapped at the same address on the
+/// device.
 struct ExecutorMemory {
   std::byte* device = nullptr;
   std::byte* host = nullptr;
 };
 
-/// Runs one device program. Life: allocate, write (image of the system), launch, join, read; each at most once except
-/// write and read. Threads: one controlling thread, except `fetch`, which the drain thread calls while the program runs.
+/// Runs one device program. Life: allocate, write (image of the system), launch, join, read; each
+/// at most once except write and read. Threads: one controlling thread, except `fetch`, which the
+/// drain thread calls while the program runs.
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -33,24 +36,29 @@ class Executor {
   [[nodiscard]] virtual std::uint32_t default_workers() const = 0;
 
   virtual Result<ExecutorMemory> allocate(std::uint64_t device_bytes, std::uint64_t host_bytes) = 0;
-  /// True if the host may access device memory through its pointers (while the program is not running).
+  /// True if the host may access device memory through its pointers (while the program is not
+  /// running).
   [[nodiscard]] virtual bool device_is_host_addressable() const = 0;
   virtual Result<void> write(std::byte* device_to, const std::byte* from, std::uint64_t bytes) = 0;
   virtual Result<void> read(std::byte* to, const std::byte* device_from, std::uint64_t bytes) = 0;
 
-  /// Host time minus device time in microseconds, measured while nothing runs. Zero where both read one clock.
+  /// Host time minus device time in microseconds, measured while nothing runs. Zero where both read
+  /// one clock.
   virtual std::int64_t clock_offset_us() { return 0; }
   /// Starts workers 0..n-1 and the H2K dispatcher and returns.
   virtual Result<void> launch(const SystemView& system) = 0;
   /// An error if the program died (device lost). Cheap; call it while waiting.
   virtual Result<void> healthy() = 0;
-  /// Waits for the end of the program after RunState::stopping. deadline_exceeded: it is still running.
+  /// Waits for the end of the program after RunState::stopping. deadline_exceeded: it is still
+  /// running.
   virtual Result<void> join(std::chrono::nanoseconds timeout) = 0;
 
   /// Memory that `fetch` copies into fastest (pinned on CUDA). Freed with the executor.
   virtual Result<std::byte*> allocate_staging(std::uint64_t bytes) = 0;
-  /// Copies from a snapshot ring to staging memory while the program runs; returns when the bytes are there.
-  virtual Result<void> fetch(std::byte* staging_to, const std::byte* device_from, std::uint64_t bytes) = 0;
+  /// Copies from a snapshot ring to staging memory while the program runs; returns when the bytes
+  /// are there.
+  virtual Result<void> fetch(std::byte* staging_to, const std::byte* device_from,
+                             std::uint64_t bytes) = 0;
 };
 
 }  // namespace rk

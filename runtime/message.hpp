@@ -1,12 +1,16 @@
 // Wire layout of a message and of the ids in it.
 //
 //   0        8        16       20       24       28   30  31  32
-//   | seq    | hlc    | dst    | src    | src_seq | ep | t | f | inline payload (32 or 96 bytes) ... |
+//   | seq    | hlc    | dst    | src    | src_seq | ep | t | f | inline payload (32 or 96 bytes)
+//   ... |
 //
 // Invariants:
-//  1. `seq` is the commit word of the queue slot that holds the message; it is not part of the message's value.
-//  2. `epoch` is the colour: the sender's epoch when the message was stamped, or the epoch that recorded it.
-//  3. With kFlagBlock the last 16 bytes of the inline payload are a BlockRef: the block belongs to the message.
+//  1. `seq` is the commit word of the queue slot that holds the message; it is not part of the
+//  message's value.
+//  2. `epoch` is the colour: the sender's epoch when the message was stamped, or the epoch that
+//  recorded it.
+//  3. With kFlagBlock the last 16 bytes of the inline payload are a BlockRef: the block belongs to
+//  the message.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>
@@ -17,7 +21,8 @@
 
 namespace rk {
 
-/// Actor id: 20-bit index, 12-bit generation. Ids go into checkpoints, so they never hold an address.
+/// Actor id: 20-bit index, 12-bit generation. Ids go into checkpoints, so they never hold an
+/// address.
 struct ActorId {
   static constexpr std::uint32_t kIndexBits = 20;
   static constexpr std::uint32_t kIndexMask = (1u << kIndexBits) - 1;
@@ -42,9 +47,11 @@ struct ref {
   RK_FN friend constexpr bool operator==(ref a, ref b) { return a.id == b.id; }
 };
 
-inline constexpr std::uint8_t kFlagBlock = 1;      ///< a slab block is attached
-inline constexpr std::uint8_t kFlagReplayed = 2;   ///< came out of a checkpoint; counts on the host channel
-inline constexpr std::uint8_t kFlagDelivered = 4;  ///< an outbox entry that already left (the outbox is not a FIFO)
+inline constexpr std::uint8_t kFlagBlock = 1;  ///< a slab block is attached
+inline constexpr std::uint8_t kFlagReplayed =
+    2;  ///< came out of a checkpoint; counts on the host channel
+inline constexpr std::uint8_t kFlagDelivered =
+    4;  ///< an outbox entry that already left (the outbox is not a FIFO)
 
 struct MessageHeader {
   std::uint64_t seq;
@@ -87,19 +94,21 @@ struct MessageView {
   RK_FN explicit operator bool() const { return slot != nullptr; }
 };
 
-/// Colours are compared modulo their width: `a` is newer than `b` when less than half the circle ahead.
+/// Colours are compared modulo their width: `a` is newer than `b` when less than half the circle
+/// ahead.
 RK_FN constexpr bool epoch_newer(std::uint16_t a, std::uint16_t b) {
   return static_cast<std::int16_t>(static_cast<std::uint16_t>(a - b)) > 0;
 }
 
 /// The 32-bit epoch nearest to `reference` whose low bits are `colour`.
 RK_FN constexpr std::uint32_t widen_epoch(std::uint16_t colour, std::uint32_t reference) {
-  return reference + static_cast<std::uint32_t>(static_cast<std::int32_t>(
-                         static_cast<std::int16_t>(colour - static_cast<std::uint16_t>(reference))));
+  return reference + static_cast<std::uint32_t>(static_cast<std::int32_t>(static_cast<std::int16_t>(
+                         colour - static_cast<std::uint16_t>(reference))));
 }
 
-/// A word of memory that holds objects of other types. Without may_alias the compiler may move a user's typed stores across
-/// a copy made through plain words. A struct, because `auto` drops the attribute from an alias of a scalar.
+/// A word of memory that holds objects of other types. Without may_alias the compiler may move a
+/// user's typed stores across a copy made through plain words. A struct, because `auto` drops the
+/// attribute from an alias of a scalar.
 struct __attribute__((may_alias)) RawWord {
   std::uint64_t value;
 };

@@ -1,5 +1,6 @@
-// Planted bugs. A test program built with -DRK_MUTANT=<n> gets protocol bug n, and the check that guards the protocol must
-// fail on it; every other program gets none, and the branches below fold away.
+// Planted bugs. A test program built with -DRK_MUTANT=<n> gets protocol bug n, and the check that
+// guards the protocol must fail on it; every other program gets none, and the branches below fold
+// away.
 #pragma once
 
 #ifndef RK_MUTANT

@@ -4,9 +4,11 @@
 //                       ^ credits                                   ^ wraps to 0        ^ published
 //
 // Invariants:
-//  1. The commit word is the ring's published head, out of band: bytes at or above it are not data yet.
+//  1. The commit word is the ring's published head, out of band: bytes at or above it are not data
+//  yet.
 //  2. Records start on 64 bytes and never wrap; a pad record fills the end of the ring.
-//  3. A cut record precedes every other record of its epoch and stream. Parts of one unit follow each other.
+//  3. A cut record precedes every other record of its epoch and stream. Parts of one unit follow
+//  each other.
 //  4. The checksum does not depend on how many lanes computed it.
 #pragma once
 
@@ -37,9 +39,9 @@ struct RecordHeader {
   std::uint32_t magic;
   RecordKind kind;
   std::uint32_t epoch;
-  std::uint32_t stream;       ///< worker index; the H2K dispatcher's stream comes after the last worker
-  std::uint32_t unit;         ///< save unit (slots), actor id (message: destination; read: the actor)
-  std::uint32_t count;        ///< slots in the unit; channels in a cut; 1 otherwise
+  std::uint32_t stream;  ///< worker index; the H2K dispatcher's stream comes after the last worker
+  std::uint32_t unit;    ///< save unit (slots), actor id (message: destination; read: the actor)
+  std::uint32_t count;   ///< slots in the unit; channels in a cut; 1 otherwise
   std::uint64_t hlc;
   std::uint64_t part_offset;  ///< of this payload within the unit
   std::uint64_t unit_bytes;   ///< of the whole unit; equals `length` when sent in one part
@@ -49,8 +51,8 @@ struct RecordHeader {
 static_assert(sizeof(RecordHeader) == 64 && std::is_trivially_copyable_v<RecordHeader>);
 static_assert(offsetof(RecordHeader, hlc) == 24 && offsetof(RecordHeader, checksum) == 56);
 
-/// Counters of one worker at its cut. The cut holds `slots` slots of it and, over all workers, sum(sent) - sum(received)
-/// messages in flight.
+/// Counters of one worker at its cut. The cut holds `slots` slots of it and, over all workers,
+/// sum(sent) - sum(received) messages in flight.
 struct CutPayload {
   std::uint64_t units;
   std::uint64_t slots;
@@ -68,30 +70,34 @@ static_assert(sizeof(CutChannel) == 16);
 
 /// Words of a stream that the host and the device share (in memory the host can reach).
 struct StreamWords {
-  alignas(64) std::uint64_t published;  ///< written by the worker: bytes of records that are complete
-  alignas(64) std::uint64_t credits;    ///< written by the drain: bytes below it were copied out
-  alignas(64) std::uint64_t stalls;     ///< times the worker had to wait for room
-  std::uint64_t stalled_ticks;          ///< sum of these waits, in worker ticks
+  alignas(
+      64) std::uint64_t published;    ///< written by the worker: bytes of records that are complete
+  alignas(64) std::uint64_t credits;  ///< written by the drain: bytes below it were copied out
+  alignas(64) std::uint64_t stalls;   ///< times the worker had to wait for room
+  std::uint64_t stalled_ticks;        ///< sum of these waits, in worker ticks
   std::uint64_t reserved[6];
 };
 static_assert(sizeof(StreamWords) == 192);
 
 RK_FN constexpr std::uint64_t record_bytes(std::uint64_t payload_bytes) {
-  return (sizeof(RecordHeader) + payload_bytes + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment;
+  return (sizeof(RecordHeader) + payload_bytes + kRecordAlignment - 1) / kRecordAlignment *
+         kRecordAlignment;
 }
 
-/// Contribution of the 64-bit word at `position` (in words) to a record's checksum: the sum of these modulo 2^64. The
-/// 32x32-bit product of the keyed halves is XXH3's accumulation step (Y. Collet); a sum makes the order of lanes free.
+/// Contribution of the 64-bit word at `position` (in words) to a record's checksum: the sum of
+/// these modulo 2^64. The 32x32-bit product of the keyed halves is XXH3's accumulation step (Y.
+/// Collet); a sum makes the order of lanes free.
 RK_FN constexpr std::uint64_t checksum_mix(std::uint64_t word, std::uint64_t position) {
   const std::uint64_t keyed = word ^ ((position + 1) * 0x9E3779B97F4A7C15ull);
   return (keyed & 0xFFFFFFFFull) * (keyed >> 32) + word;
 }
 
-/// Copies `bytes` (a multiple of 8; both ends aligned to 8) and returns the lane's share of the checksum. Lane `rank` of
-/// `size` takes the words rank, rank + size, ... `first_word` is the position of the first word in the payload.
-RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* from, std::uint64_t bytes,
-                                              std::uint32_t rank, std::uint32_t size,
-                                              std::uint64_t first_word = 0) {
+/// Copies `bytes` (a multiple of 8; both ends aligned to 8) and returns the lane's share of the
+/// checksum. Lane `rank` of `size` takes the words rank, rank + size, ... `first_word` is the
+/// position of the first word in the payload.
+RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* from,
+                                              std::uint64_t bytes, std::uint32_t rank,
+                                              std::uint32_t size, std::uint64_t first_word = 0) {
   auto* out = reinterpret_cast<RawWord*>(to);
   auto* in = reinterpret_cast<const RawWord*>(from);
   const std::uint64_t words = bytes / 8;
@@ -108,9 +114,10 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
   struct __attribute__((may_alias, aligned(16))) Pair {
     std::uint64_t a, b;
   };
-  const std::uint64_t pairs = (reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 == 0
-                                  ? words / 2
-                                  : 0;
+  const std::uint64_t pairs =
+      (reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 == 0
+          ? words / 2
+          : 0;
   for (std::uint64_t i = rank; i < pairs; i += size) {
     const Pair pair = reinterpret_cast<const Pair*>(in)[i];
     reinterpret_cast<Pair*>(out)[i] = pair;
@@ -123,7 +130,8 @@ RK_FN inline std::uint64_t copy_with_checksum(std::byte* to, const std::byte* fr
   return sum;
 }
 
-/// Checksum of a payload whose length is a multiple of 8; what the drain's writers compare with the header.
+/// Checksum of a payload whose length is a multiple of 8; what the drain's writers compare with the
+/// header.
 inline std::uint64_t record_checksum(const std::byte* payload, std::uint64_t bytes) {
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < bytes / 8; ++i) {
@@ -132,7 +140,8 @@ inline std::uint64_t record_checksum(const std::byte* payload, std::uint64_t byt
   return sum;
 }
 
-/// Writing end of a stream's byte ring. One lane owns it; other lanes only fill the span it hands out.
+/// Writing end of a stream's byte ring. One lane owns it; other lanes only fill the span it hands
+/// out.
 class SnapshotRing {
  public:
   SnapshotRing() = default;
@@ -162,12 +171,14 @@ class SnapshotRing {
     const std::uint64_t to_end = capacity_ - head_ % capacity_;
     if (to_end < record_bytes(payload_bytes)) {
       auto* pad = reinterpret_cast<RecordHeader*>(base_ + head_ % capacity_);
-      *pad = RecordHeader{kRecordMagic, RecordKind::pad, 0, 0, 0, 0, 0, 0, 0, to_end - sizeof(RecordHeader), 0};
+      *pad = RecordHeader{
+          kRecordMagic, RecordKind::pad, 0, 0, 0, 0, 0, 0, 0, to_end - sizeof(RecordHeader), 0};
       head_ += to_end;
     }
     return base_ + head_ % capacity_;
   }
-  /// Makes the reserved record visible. Precondition: every lane's writes happened before (group.sync()).
+  /// Makes the reserved record visible. Precondition: every lane's writes happened before
+  /// (group.sync()).
   RK_FN void publish(std::uint64_t payload_bytes) {
     head_ += record_bytes(payload_bytes);
     // release: publishes the record's bytes; pairs with the drain's acquire of `published`

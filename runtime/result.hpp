@@ -14,7 +14,8 @@
 
 namespace rk {
 
-/// What went wrong, coarse enough to decide on. `exit_code()` maps it to the process exit status of `rk`.
+/// What went wrong, coarse enough to decide on. `exit_code()` maps it to the process exit status of
+/// `rk`.
 enum class ErrorCode : std::uint32_t {
   invalid_argument,   ///< the caller's input is wrong; the message says what is accepted
   not_found,          ///< a file, checkpoint, actor or type does not exist
@@ -50,8 +51,8 @@ enum class ErrorCode : std::uint32_t {
   return "unknown error";
 }
 
-/// Exit status of the command line: 0 ok, 1 a check failed, 2 usage, 3 not found, 4 corrupt, 5 incompatible,
-/// 6 I/O or no space, 8 device lost.
+/// Exit status of the command line: 0 ok, 1 a check failed, 2 usage, 3 not found, 4 corrupt, 5
+/// incompatible, 6 I/O or no space, 8 device lost.
 [[nodiscard]] constexpr int exit_code(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_argument: return 2;
@@ -66,7 +67,8 @@ enum class ErrorCode : std::uint32_t {
   }
 }
 
-/// An error: code, the native code where there is one (errno, cudaError_t), and a message that says what to do.
+/// An error: code, the native code where there is one (errno, cudaError_t), and a message that says
+/// what to do.
 struct [[nodiscard]] Error {
   ErrorCode code = ErrorCode::internal;
   int native = 0;
@@ -88,7 +90,8 @@ class unexpected {
   return unexpected(Error{code, native, std::move(message)});
 }
 
-/// Programming errors: kept in release builds on the host, because a broken invariant must not reach a checkpoint.
+/// Programming errors: kept in release builds on the host, because a broken invariant must not
+/// reach a checkpoint.
 [[noreturn]] inline void assertion_failed(const char* what, const char* file, int line) {
   std::fprintf(stderr, "ringkernel: broken invariant: %s (%s:%d)\n", what, file, line);
   std::abort();
@@ -101,8 +104,10 @@ class [[nodiscard]] Result {
   using value_type = T;
   using error_type = Error;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit as in std::expected
-  Result(unexpected failure) : state_(std::in_place_index<1>, std::move(failure).error()) {}  // NOLINT
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit as in std::expected
+  Result(unexpected failure)
+      : state_(std::in_place_index<1>, std::move(failure).error()) {}  // NOLINT
 
   [[nodiscard]] bool has_value() const { return state_.index() == 0; }
   [[nodiscard]] explicit operator bool() const { return has_value(); }
@@ -166,15 +171,15 @@ class [[nodiscard]] Result<void> {
 #define RK_CONCAT(a, b) RK_CONCAT_(a, b)
 
 /// Returns the Error of `expression` (a Result) to the caller, or goes on.
-#define RK_TRY(expression)                                              \
-  do {                                                                  \
-    if (auto rk_try_result_ = (expression); !rk_try_result_)            \
-      return ::rk::unexpected(rk_try_result_.error());                  \
+#define RK_TRY(expression)                                   \
+  do {                                                       \
+    if (auto rk_try_result_ = (expression); !rk_try_result_) \
+      return ::rk::unexpected(rk_try_result_.error());       \
   } while (false)
 
 /// Declares `name` from the value of `expression` (a Result), or returns its Error to the caller.
-#define RK_TRY_ASSIGN(declaration, expression)                          \
-  auto RK_CONCAT(rk_result_, __LINE__) = (expression);                  \
-  if (!RK_CONCAT(rk_result_, __LINE__))                                 \
-    return ::rk::unexpected(RK_CONCAT(rk_result_, __LINE__).error());   \
+#define RK_TRY_ASSIGN(declaration, expression)                        \
+  auto RK_CONCAT(rk_result_, __LINE__) = (expression);                \
+  if (!RK_CONCAT(rk_result_, __LINE__))                               \
+    return ::rk::unexpected(RK_CONCAT(rk_result_, __LINE__).error()); \
   declaration = *std::move(RK_CONCAT(rk_result_, __LINE__))

@@ -1,19 +1,26 @@
 // Slot-sequence rings: bounded queues whose slots carry their own commit word.
 //
 //   position:   n-2      n-1       n       n+1
-//             +-------+-------+-------+-------+      a slot is valid for position p when its commit word is p + 1:
-//   slots:    | n-1|..| n  |..| old|..| old|..|      zeroed memory is an empty ring, no head or tail is read on the
-//             +-------+-------+-------+-------+      latency path, and a 64-bit position never comes round again
+//             +-------+-------+-------+-------+      a slot is valid for position p when its commit
+//             word is p + 1:
+//   slots:    | n-1|..| n  |..| old|..| old|..|      zeroed memory is an empty ring, no head or
+//   tail is read on the
+//             +-------+-------+-------+-------+      latency path, and a 64-bit position never
+//             comes round again
 //
 // Invariants:
-//  1. A producer writes slot p only while p - consumed < capacity, and commits it with a release store of p + 1.
+//  1. A producer writes slot p only while p - consumed < capacity, and commits it with a release
+//  store of p + 1.
 //  2. The consumer reads slot p only after an acquire load of its commit word gave p + 1.
-//  3. `consumed` (the credit word) is stored with release after the last read of a slot; the producer's acquire load
-//     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value says "full".
+//  3. `consumed` (the credit word) is stored with release after the last read of a slot; the
+//  producer's acquire load
+//     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value
+//     says "full".
 //
-// The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is a policy:
-// `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` for values.
-// Idea: D. Vyukov's bounded queue, with the consumer's marks replaced by credits so that slots are written once per lap.
+// The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
+// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` for
+// values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced by credits so that
+// slots are written once per lap.
 #pragma once
 
 #include <ringkernel/runtime/atomic.hpp>
@@ -30,7 +37,9 @@ struct StridedSlots {
   std::uint32_t shift = 0;
 
   RK_FN std::uint64_t capacity() const { return mask + 1; }
-  RK_FN std::byte* slot(std::uint64_t position) const { return base + ((position & mask) << shift); }
+  RK_FN std::byte* slot(std::uint64_t position) const {
+    return base + ((position & mask) << shift);
+  }
   RK_FN std::uint64_t& commit_word(std::uint64_t position) const {
     return *reinterpret_cast<std::uint64_t*>(slot(position));
   }
@@ -67,7 +76,8 @@ class SpscProducer {
   SpscProducer() = default;
   RK_FN SpscProducer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
 
-  /// Free slots, at least up to `wanted` if there are as many (re-reads the credits only when needed).
+  /// Free slots, at least up to `wanted` if there are as many (re-reads the credits only when
+  /// needed).
   RK_FN bool has_room(std::uint64_t wanted = 1) {
     if (position_ + wanted - consumed_cache_ <= slots_.capacity()) return true;
     // acquire: the consumer is done reading below this; pairs with the release in SpscConsumer::pop
@@ -103,7 +113,8 @@ class SpscConsumer {
   RK_FN SlotPointer peek(std::uint64_t position) const {
     if (position - position_ >= slots_.capacity()) return nullptr;
     // acquire: pairs with the producer's release of the commit word
-    return load_acquire<S>(slots_.commit_word(position)) == position + 1 ? slots_.slot(position) : nullptr;
+    return load_acquire<S>(slots_.commit_word(position)) == position + 1 ? slots_.slot(position)
+                                                                         : nullptr;
   }
   RK_FN SlotPointer front() const { return peek(position_); }
   /// Ends the reading of front() and returns its slot to the producers.
@@ -127,8 +138,9 @@ class MpscProducer {
   MpscProducer() = default;
   RK_FN MpscProducer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
 
-  /// Takes a ticket if fewer than `limit` slots are in use; null if not. `position` receives the ticket, which must be
-  /// passed to publish() soon: the consumer cannot pass a ticket that was taken and not published.
+  /// Takes a ticket if fewer than `limit` slots are in use; null if not. `position` receives the
+  /// ticket, which must be passed to publish() soon: the consumer cannot pass a ticket that was
+  /// taken and not published.
   RK_FN auto* try_claim(std::uint64_t& position, std::uint64_t limit) {
     std::uint64_t ticket = load_relaxed<S>(words_->tail);  // relaxed: the claim below decides
     for (;;) {
@@ -149,7 +161,8 @@ class MpscProducer {
   RK_FN std::uint64_t capacity() const { return slots_.capacity(); }
 
  private:
-  // A stale ticket can lie behind the cached credit; it then counts as an empty ring and the claim fails.
+  // A stale ticket can lie behind the cached credit; it then counts as an empty ring and the claim
+  // fails.
   RK_FN std::uint64_t in_use(std::uint64_t ticket) const {
     return ticket > consumed_cache_ ? ticket - consumed_cache_ : 0;
   }

@@ -4,11 +4,12 @@
 //   if (!(*runtime)->restore_latest()->restored) (*runtime)->spawn<Cell>(n, init);
 //   auto report = (*runtime)->run({.max_walltime = 1h});
 //
-// Life: create; register on_output / on_cut / on_feed; restore_latest or spawn; run (starts the workers) any number of
-// times, with pause, step, resume in between; stop, or destroy.
+// Life: create; register on_output / on_cut / on_feed; restore_latest or spawn; run (starts the
+// workers) any number of times, with pause, step, resume in between; stop, or destroy.
 //
-// Threads: one thread controls (create to stop). send, read, request_* may be called from any thread. Callbacks run on the
-// runtime's service thread, under the host lane's lock: they must not call the Runtime, except through the Feed they get.
+// Threads: one thread controls (create to stop). send, read, request_* may be called from any
+// thread. Callbacks run on the runtime's service thread, under the host lane's lock: they must not
+// call the Runtime, except through the Feed they get.
 #pragma once
 
 #include <ringkernel/runtime/actor.hpp>
@@ -42,15 +43,17 @@ enum class Placement {
 };
 
 struct CheckpointOptions {
-  std::string dir;                    ///< empty: no checkpoints
-  std::string prefix = "checkpoint";  ///< [A-Za-z0-9._-], names this application's checkpoints in `dir`
+  std::string dir;  ///< empty: no checkpoints
+  std::string prefix =
+      "checkpoint";  ///< [A-Za-z0-9._-], names this application's checkpoints in `dir`
   std::chrono::nanoseconds every{0};  ///< 0: on demand only
   std::uint32_t keep = 3;             ///< newest checkpoints to keep, at least 1
   bool fresh = false;                 ///< do not restore; start a new run id, delete nothing
   /// A cut whose records are not all in by then is abandoned; the run goes on.
   std::chrono::nanoseconds deadline = std::chrono::seconds(60);
   std::uint32_t writers = 1;
-  /// Settings that a checkpoint must agree with to be restored; a difference is ErrorCode::incompatible and named.
+  /// Settings that a checkpoint must agree with to be restored; a difference is
+  /// ErrorCode::incompatible and named.
   std::map<std::string, std::string> identity;
   /// Where checkpoints go instead of the file system at `dir`: for tests.
   std::shared_ptr<checkpoint::Storage> storage;
@@ -59,10 +62,12 @@ struct CheckpointOptions {
 struct RuntimeOptions {
   std::uint32_t workers = 0;  ///< 0: the executor's default
   Capacities capacity{};
-  std::uint64_t seed = 1;     ///< of ctx.rng(); a restored run keeps its own
+  std::uint64_t seed = 1;  ///< of ctx.rng(); a restored run keeps its own
   Placement placement = Placement::block;
-  std::uint32_t background_percent = 25;  ///< share of worker time for saving while a cut is open, 1..90
-  /// No message handled for this long while some are in flight: run() returns deadline_exceeded and says who waits. 0: never.
+  std::uint32_t background_percent =
+      25;  ///< share of worker time for saving while a cut is open, 1..90
+  /// No message handled for this long while some are in flight: run() returns deadline_exceeded and
+  /// says who waits. 0: never.
   std::chrono::nanoseconds stall_deadline = std::chrono::seconds(60);
   CheckpointOptions checkpoint{};
 };
@@ -76,8 +81,9 @@ struct ActorRange {
 };
 
 struct SpawnOptions {
-  std::uint32_t field_bytes = 0;                             ///< trailing field of every actor
-  std::function<std::uint32_t(std::uint32_t)> field_bytes_of{};  ///< or of each, by index in the range
+  std::uint32_t field_bytes = 0;  ///< trailing field of every actor
+  std::function<std::uint32_t(std::uint32_t)>
+      field_bytes_of{};  ///< or of each, by index in the range
 };
 
 struct RestoreReport {
@@ -91,8 +97,9 @@ enum class StopReason { quiescent, requested, walltime };
 
 struct RunOptions {
   std::chrono::nanoseconds max_walltime{0};  ///< 0: none
-  bool until_quiescent = true;               ///< return when nothing is in flight and the feed has ended
-  bool checkpoint_on_stop = true;            ///< requested or walltime: save before returning (with a checkpoint dir)
+  bool until_quiescent = true;  ///< return when nothing is in flight and the feed has ended
+  bool checkpoint_on_stop =
+      true;  ///< requested or walltime: save before returning (with a checkpoint dir)
 };
 
 struct RunReport {
@@ -120,9 +127,9 @@ struct RuntimeStats {
   std::uint64_t dead = 0;
   std::uint64_t stashed_total = 0;
   std::uint64_t full_inbox_total = 0;
-  std::uint64_t stalls = 0;                 ///< waits for room in a snapshot ring
-  std::uint64_t stalled_ticks = 0;          ///< their length in worker ticks (CPU: time stamp counter)
-  std::uint32_t checkpoints = 0;            ///< durable ones
+  std::uint64_t stalls = 0;         ///< waits for room in a snapshot ring
+  std::uint64_t stalled_ticks = 0;  ///< their length in worker ticks (CPU: time stamp counter)
+  std::uint32_t checkpoints = 0;    ///< durable ones
   std::uint32_t checkpoint_failures = 0;
   std::uint64_t drained_bytes = 0;
   std::uint64_t file_bytes = 0;
@@ -133,7 +140,8 @@ struct RuntimeStats {
 /// An output's envelope.
 struct OutputInfo {
   ActorId source;
-  std::uint32_t source_sequence = 0;  ///< increases per actor: a sink can drop repeats after a restart
+  std::uint32_t source_sequence =
+      0;  ///< increases per actor: a sink can drop repeats after a restart
   std::uint64_t hlc = 0;
 };
 
@@ -143,14 +151,16 @@ class Feed {
   /// would_block when the ring is full: return from the callback and go on in the next call.
   template <class A, class M>
   Result<void> send(ref<A> to, const M& message) {
-    static_assert(Message<M> && handles_v<A, M>, "the actor type does not list this message in `messages`");
+    static_assert(Message<M> && handles_v<A, M>,
+                  "the actor type does not list this message in `messages`");
     return send_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
   }
   virtual bool has_room() = 0;
 
  protected:
   ~Feed() = default;
-  virtual Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) = 0;
+  virtual Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
+                                  std::uint32_t bytes) = 0;
 };
 
 /// What on_feed tells: more input will come, or this was all.
@@ -158,29 +168,34 @@ enum class FeedState { more, ended };
 
 class Runtime {
  public:
-  /// `executor` from make_host_executor or make_cuda_executor. invalid_argument, locked or io when the checkpoint directory
-  /// cannot be used.
-  static Result<std::unique_ptr<Runtime>> create(std::unique_ptr<Executor> executor, RuntimeOptions options = {});
+  /// `executor` from make_host_executor or make_cuda_executor. invalid_argument, locked or io when
+  /// the checkpoint directory cannot be used.
+  static Result<std::unique_ptr<Runtime>> create(std::unique_ptr<Executor> executor,
+                                                 RuntimeOptions options = {});
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  // --- before the start -------------------------------------------------------------------------------------------
+  // --- before the start
+  // -------------------------------------------------------------------------------------------
 
-  /// Adds `count` actors. `init(i, actor, field)` runs once for each, at the latest in start(), on the calling thread of
-  /// start(); what it captures must live until then. The field is zeroed before.
+  /// Adds `count` actors. `init(i, actor, field)` runs once for each, at the latest in start(), on
+  /// the calling thread of start(); what it captures must live until then. The field is zeroed
+  /// before.
   template <Actor A, class Init>
   Result<ActorRange<A>> spawn(std::uint32_t count, Init init, SpawnOptions options = {}) {
-    auto first = spawn_actors(detail::name_hash(detail::actor_name<A>()), count, std::move(options),
-                              [init = std::move(init)](std::uint32_t i, std::byte* state, std::span<std::byte> field) mutable {
-                                A actor{};
-                                if constexpr (std::is_invocable_v<Init&, std::uint32_t, A&, std::span<std::byte>>) {
-                                  init(i, actor, field);
-                                } else {
-                                  init(i, actor);
-                                }
-                                std::memcpy(state, &actor, sizeof(A));
-                              });
+    auto first = spawn_actors(
+        detail::name_hash(detail::actor_name<A>()), count, std::move(options),
+        [init = std::move(init)](std::uint32_t i, std::byte* state,
+                                 std::span<std::byte> field) mutable {
+          A actor{};
+          if constexpr (std::is_invocable_v<Init&, std::uint32_t, A&, std::span<std::byte>>) {
+            init(i, actor, field);
+          } else {
+            init(i, actor);
+          }
+          std::memcpy(state, &actor, sizeof(A));
+        });
     if (!first) return unexpected(first.error());
     return ActorRange<A>{*first, count};
   }
@@ -189,50 +204,60 @@ class Runtime {
   template <class M, class F>
   void on_output(F callback) {
     static_assert(Message<M>);
-    on_output_bytes(M::tag, [callback = std::move(callback)](const std::byte* payload, const OutputInfo& info) mutable {
+    on_output_bytes(M::tag, [callback = std::move(callback)](const std::byte* payload,
+                                                             const OutputInfo& info) mutable {
       M message;
       std::memcpy(&message, payload, sizeof(M));
       callback(message, info);
     });
   }
-  /// The application's part of a checkpoint. `save` runs at the host's cut; whatever it writes elsewhere (a file sink) it
-  /// must sync itself before it returns. `load` runs in restore_latest.
-  void on_cut(std::function<std::vector<std::byte>()> save, std::function<Result<void>(std::span<const std::byte>)> load);
-  /// Streams input: called again and again; sends what fits and returns. What it remembers about its position is consistent
-  /// with the cut, because both run under the lane's lock.
+  /// The application's part of a checkpoint. `save` runs at the host's cut; whatever it writes
+  /// elsewhere (a file sink) it must sync itself before it returns. `load` runs in restore_latest.
+  void on_cut(std::function<std::vector<std::byte>()> save,
+              std::function<Result<void>(std::span<const std::byte>)> load);
+  /// Streams input: called again and again; sends what fits and returns. What it remembers about
+  /// its position is consistent with the cut, because both run under the lane's lock.
   void on_feed(std::function<FeedState(Feed&)> feed);
 
-  /// Restores the newest valid checkpoint, if there is one; spawn nothing then. Passes over corrupt ones and says so.
+  /// Restores the newest valid checkpoint, if there is one; spawn nothing then. Passes over corrupt
+  /// ones and says so.
   Result<RestoreReport> restore_latest();
 
-  // --- running --------------------------------------------------------------------------------------------------------
+  // --- running
+  // --------------------------------------------------------------------------------------------------------
 
-  /// Starts the workers; run() does it when needed. `paused`: they handle nothing until resume(), step() or run().
+  /// Starts the workers; run() does it when needed. `paused`: they handle nothing until resume(),
+  /// step() or run().
   Result<void> start(bool paused = false);
   Result<RunReport> run(RunOptions options = {});
   Result<void> pause();
   Result<void> resume();
-  /// While paused: lets every worker handle up to `messages` messages, and returns when they did or nothing is left to do.
+  /// While paused: lets every worker handle up to `messages` messages, and returns when they did or
+  /// nothing is left to do.
   Result<void> step(std::uint64_t messages);
-  /// Stops the workers. Messages in flight are lost unless a checkpoint holds them. Then only read and stats work.
+  /// Stops the workers. Messages in flight are lost unless a checkpoint holds them. Then only read
+  /// and stats work.
   Result<void> stop();
 
   template <class A, class M>
   Result<void> send(ref<A> to, const M& message) {
-    static_assert(Message<M> && handles_v<A, M>, "the actor type does not list this message in `messages`");
+    static_assert(Message<M> && handles_v<A, M>,
+                  "the actor type does not list this message in `messages`");
     return send_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
   }
-  /// Runs f(Feed&) as one atomic step with respect to the cut: what it sends and what it changes in the application's own
-  /// part (on_cut) is before the cut or after it, never half. For producers on threads of their own; send() alone is such a
-  /// step too, but leaves no way to note in the same step that it happened. f must be short and must not call the Runtime.
-  /// closed: the workers do not run. What f returns otherwise.
+  /// Runs f(Feed&) as one atomic step with respect to the cut: what it sends and what it changes in
+  /// the application's own part (on_cut) is before the cut or after it, never half. For producers
+  /// on threads of their own; send() alone is such a step too, but leaves no way to note in the
+  /// same step that it happened. f must be short and must not call the Runtime. closed: the workers
+  /// do not run. What f returns otherwise.
   Result<void> atomically(const std::function<Result<void>(Feed&)>& f);
   /// A copy of an actor's state at a handler boundary, while it runs or after stop().
   template <Actor A>
   Result<A> read(ref<A> actor) {
     auto slot = read_slot(actor.id);
     if (!slot) return unexpected(slot.error());
-    if (slot->size() < sizeof(SlotHeader) + sizeof(A)) return fail(ErrorCode::invalid_argument, "another actor type");
+    if (slot->size() < sizeof(SlotHeader) + sizeof(A))
+      return fail(ErrorCode::invalid_argument, "another actor type");
     A state;
     std::memcpy(&state, slot->data() + sizeof(SlotHeader), sizeof(A));
     return state;
@@ -252,11 +277,13 @@ class Runtime {
   [[nodiscard]] std::string executor_name() const;
   /// Costs of all durable checkpoints of this Runtime, oldest first.
   [[nodiscard]] std::vector<CheckpointCost> checkpoint_costs() const;
-  /// Digest of all slots after stop(): equal for equal final states, whatever the workers, executor and order of messages.
+  /// Digest of all slots after stop(): equal for equal final states, whatever the workers, executor
+  /// and order of messages.
   Result<std::string> state_digest();
   /// Visits every slot (header, state, field) by id, after stop().
-  Result<void> for_each_slot(const std::function<void(const SlotHeader&, std::span<const std::byte> state,
-                                                      std::span<const std::byte> field)>& visit);
+  Result<void> for_each_slot(
+      const std::function<void(const SlotHeader&, std::span<const std::byte> state,
+                               std::span<const std::byte> field)>& visit);
 
  private:
   struct Impl;
@@ -264,9 +291,11 @@ class Runtime {
 
   using InitSlot = std::function<void(std::uint32_t, std::byte*, std::span<std::byte>)>;
   using OutputCallback = std::function<void(const std::byte*, const OutputInfo&)>;
-  Result<std::uint32_t> spawn_actors(std::uint64_t type_hash, std::uint32_t count, SpawnOptions options, InitSlot init);
+  Result<std::uint32_t> spawn_actors(std::uint64_t type_hash, std::uint32_t count,
+                                     SpawnOptions options, InitSlot init);
   void on_output_bytes(std::uint8_t tag, OutputCallback callback);
-  Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes);
+  Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
+                          std::uint32_t bytes);
 
   std::unique_ptr<Impl> impl_;
 };

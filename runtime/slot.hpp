@@ -1,10 +1,12 @@
 // Actor slots and save units, as they lie in a worker's memory.
 //
 //   worker's slot memory:  [ unit 0                     ][ unit 1 ][ unit 2 ...
-//   a unit:                [header|state|field][header|state|field]...      each slot starts on 16 bytes
+//   a unit:                [header|state|field][header|state|field]...      each slot starts on 16
+//   bytes
 //
-// A save unit is what copy-before-write copies at once: one slot, or about kUnitBytes of neighbouring small slots of one
-// type. Its bytes are contiguous, headers included, so saving it is one copy.
+// A save unit is what copy-before-write copies at once: one slot, or about kUnitBytes of
+// neighbouring small slots of one type. Its bytes are contiguous, headers included, so saving it is
+// one copy.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -24,22 +26,23 @@ RK_FN constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignm
 
 struct SlotHeader {
   ActorId id;
-  std::uint32_t type;             ///< index into the program's actor types
-  std::uint32_t unit;             ///< the worker's save unit that holds this slot
+  std::uint32_t type;  ///< index into the program's actor types
+  std::uint32_t unit;  ///< the worker's save unit that holds this slot
   std::uint32_t state_bytes;
   std::uint32_t field_bytes;      ///< trailing field, starts at align_up(state_bytes, 16)
   std::uint32_t source_sequence;  ///< number of the newest message sent by this actor
   std::uint32_t stashed;          ///< messages set aside; transient, counted anew from the stash
   std::uint32_t reserved;
-  std::uint64_t handled;          ///< messages handled by this actor since it was spawned
-  std::uint64_t hlc;              ///< stamp of the newest handled message
+  std::uint64_t handled;  ///< messages handled by this actor since it was spawned
+  std::uint64_t hlc;      ///< stamp of the newest handled message
 };
 static_assert(sizeof(SlotHeader) == 48 && std::is_trivially_copyable_v<SlotHeader>);
 static_assert(offsetof(SlotHeader, handled) == 32);
 
 /// Bytes of a slot with its header, from the start of this slot to the start of the next.
 RK_FN constexpr std::uint64_t slot_stride(std::uint64_t state_bytes, std::uint64_t field_bytes) {
-  return sizeof(SlotHeader) + align_up(state_bytes, kSlotAlignment) + align_up(field_bytes, kSlotAlignment);
+  return sizeof(SlotHeader) + align_up(state_bytes, kSlotAlignment) +
+         align_up(field_bytes, kSlotAlignment);
 }
 RK_FN inline std::byte* slot_state(SlotHeader* slot) {
   return reinterpret_cast<std::byte*>(slot) + sizeof(SlotHeader);
@@ -57,7 +60,8 @@ struct SaveUnit {
 };
 static_assert(sizeof(SaveUnit) == 32);
 
-/// Where an actor lives. One entry per index, read by every worker, written only while nothing runs.
+/// Where an actor lives. One entry per index, read by every worker, written only while nothing
+/// runs.
 struct ActorEntry {
   SlotHeader* slot;  ///< null: never spawned
   std::uint32_t worker;

@@ -1,7 +1,9 @@
-// Memory of a running system: capacities, and the trivially copyable views that device code receives.
+// Memory of a running system: capacities, and the trivially copyable views that device code
+// receives.
 //
-// The host computes every address once, before launch (layout.hpp); nothing is allocated afterwards. `device` memory is
-// where actors, inboxes and rings live; `host` memory is what both sides touch (pinned and mapped on CUDA).
+// The host computes every address once, before launch (layout.hpp); nothing is allocated
+// afterwards. `device` memory is where actors, inboxes and rings live; `host` memory is what both
+// sides touch (pinned and mapped on CUDA).
 #pragma once
 
 #include <ringkernel/runtime/control.hpp>
@@ -18,13 +20,13 @@ inline constexpr std::uint32_t kMaxWorkers = 255;
 
 /// Sizes of every bounded thing. Slot counts are rounded up to powers of two.
 struct Capacities {
-  std::uint32_t inbox_slots = 8192;    ///< per worker; the host may fill it to half
-  std::uint32_t outbox_slots = 1024;   ///< per worker
-  std::uint32_t stash_slots = 1024;    ///< per worker
-  std::uint32_t slab_blocks = 64;      ///< per worker
+  std::uint32_t inbox_slots = 8192;   ///< per worker; the host may fill it to half
+  std::uint32_t outbox_slots = 1024;  ///< per worker
+  std::uint32_t stash_slots = 1024;   ///< per worker
+  std::uint32_t slab_blocks = 64;     ///< per worker
   std::uint32_t slab_block_bytes = 1024;
   std::uint32_t h2k_slots = 4096;
-  std::uint32_t k2h_slots = 4096;      ///< per worker
+  std::uint32_t k2h_slots = 4096;                   ///< per worker
   std::uint64_t snapshot_ring_bytes = 32ull << 20;  ///< per worker, at least 1 MiB; power of two
 };
 
@@ -37,7 +39,8 @@ struct BlockReturn {
 };
 static_assert(sizeof(BlockReturn) == 16);
 
-/// What one worker needs. Pointers are device addresses (host memory is mapped at the same address).
+/// What one worker needs. Pointers are device addresses (host memory is mapped at the same
+/// address).
 struct WorkerView {
   SaveUnit* units;
   std::uint64_t unit_count;
@@ -51,16 +54,16 @@ struct WorkerView {
   std::byte* replay;  ///< restored messages, private
   std::uint64_t replay_count;
 
-  std::byte* slab;             ///< slab_blocks blocks
+  std::byte* slab;  ///< slab_blocks blocks
   std::uint32_t slab_block_bytes;
-  StridedSlots slab_returns;   ///< blocks freed by other workers
+  StridedSlots slab_returns;  ///< blocks freed by other workers
   RingWords* slab_return_words;
-  std::uint32_t* slab_free;    ///< stack of free blocks, private
+  std::uint32_t* slab_free;       ///< stack of free blocks, private
   std::uint32_t slab_free_count;  ///< at launch
   std::uint32_t slab_blocks;
 
-  CutChannel* channels;   ///< workers + 1, private: running counters
-  InboxProducer* peers;   ///< workers, private: this worker's sending ends
+  CutChannel* channels;  ///< workers + 1, private: running counters
+  InboxProducer* peers;  ///< workers, private: this worker's sending ends
 
   StridedSlots k2h;
   RingWords* k2h_words;
@@ -87,9 +90,10 @@ struct SystemView {
   InboxProducer* dispatcher_peers;
 
   std::uint64_t seed;
-  std::uint32_t base_epoch;         ///< epoch at launch: 0, or that of the restored checkpoint
-  std::uint64_t base_hlc;           ///< every new stamp exceeds it
-  std::uint32_t background_percent; ///< share of worker time that saving may take while a cut is open
+  std::uint32_t base_epoch;  ///< epoch at launch: 0, or that of the restored checkpoint
+  std::uint64_t base_hlc;    ///< every new stamp exceeds it
+  std::uint32_t
+      background_percent;  ///< share of worker time that saving may take while a cut is open
 };
 
 }  // namespace rk

@@ -1,7 +1,9 @@
-// Lays a system out in an executor's memory: computes every region once, builds the views, fills the initial state.
+// Lays a system out in an executor's memory: computes every region once, builds the views, fills
+// the initial state.
 //
-//   device memory: control | actor table | views | per worker: units, slots, queues, slab, counters, snapshot ring | dispatcher
-//   host memory:   control | H2K ring | per worker: status, K2H ring, stream words | dispatcher's stream words
+//   device memory: control | actor table | views | per worker: units, slots, queues, slab,
+//   counters, snapshot ring | dispatcher host memory:   control | H2K ring | per worker: status,
+//   K2H ring, stream words | dispatcher's stream words
 //
 // Used once, before launch, by one thread. Internal to the runtime and its tests.
 #pragma once
@@ -37,21 +39,24 @@ struct SystemPlan {
   std::uint32_t base_epoch = 0;
   std::uint64_t base_hlc = 0;
   std::uint32_t background_percent = 25;
-  std::vector<ActorPlan> actors;                     ///< any order; ids unique
-  std::vector<std::vector<ReplayMessage>> replay;    ///< per worker, in the order to handle them
+  std::vector<ActorPlan> actors;                   ///< any order; ids unique
+  std::vector<std::vector<ReplayMessage>> replay;  ///< per worker, in the order to handle them
 };
 
-/// Fills the slot of plan.actors[index]: header fields that a checkpoint carries, state and field (zeroed before).
-using FillSlot = std::function<void(std::size_t index, SlotHeader& header, std::byte* state, std::byte* field)>;
+/// Fills the slot of plan.actors[index]: header fields that a checkpoint carries, state and field
+/// (zeroed before).
+using FillSlot =
+    std::function<void(std::size_t index, SlotHeader& header, std::byte* state, std::byte* field)>;
 
-/// A system in its executor's memory. `device` is what the program receives; the copies let the host follow the pointers that
-/// lead to host memory without ever reading device memory.
+/// A system in its executor's memory. `device` is what the program receives; the copies let the
+/// host follow the pointers that lead to host memory without ever reading device memory.
 struct PlacedSystem {
   SystemView device;
   std::vector<WorkerView> workers;
   std::vector<ActorEntry> actors;
 
-  /// The view with `workers` and `actors` replaced by the host's copies. Valid while this object stays where it is.
+  /// The view with `workers` and `actors` replaced by the host's copies. Valid while this object
+  /// stays where it is.
   [[nodiscard]] SystemView host_view() {
     SystemView view = device;
     view.workers = workers.data();
@@ -60,10 +65,13 @@ struct PlacedSystem {
   }
 };
 
-/// The capacities with slot counts rounded up to powers of two. invalid_argument if one is out of range.
+/// The capacities with slot counts rounded up to powers of two. invalid_argument if one is out of
+/// range.
 [[nodiscard]] Result<Capacities> round_capacities(const Capacities& capacity);
 
-/// Allocates the executor's memory and writes the initial image. Its memory lives as long as the executor.
-[[nodiscard]] Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, const FillSlot& fill);
+/// Allocates the executor's memory and writes the initial image. Its memory lives as long as the
+/// executor.
+[[nodiscard]] Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
+                                                const FillSlot& fill);
 
 }  // namespace rk

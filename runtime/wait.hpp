@@ -12,7 +12,8 @@
 
 namespace rk {
 
-/// Cheap monotonic tick counter of the calling core. Only ratios and differences taken on one worker mean anything.
+/// Cheap monotonic tick counter of the calling core. Only ratios and differences taken on one
+/// worker mean anything.
 RK_FN inline std::uint64_t ticks() {
 #if defined(__CUDA_ARCH__)
   return static_cast<std::uint64_t>(clock64());
@@ -23,7 +24,8 @@ RK_FN inline std::uint64_t ticks() {
 #endif
 }
 
-/// Physical time in microseconds since 1970: the system clock, or the device's global timer (the host adds the offset).
+/// Physical time in microseconds since 1970: the system clock, or the device's global timer (the
+/// host adds the offset).
 RK_FN inline std::uint64_t wall_clock_us() {
 #if defined(__CUDA_ARCH__)
   std::uint64_t ns;
@@ -36,8 +38,8 @@ RK_FN inline std::uint64_t wall_clock_us() {
 #endif
 }
 
-/// Waiting in three stages: spin for `kSpins` rounds, yield for `kYields`, then sleep `kSleepUs` each round. Spinning
-/// alone collapses where cores are shared.
+/// Waiting in three stages: spin for `kSpins` rounds, yield for `kYields`, then sleep `kSleepUs`
+/// each round. Spinning alone collapses where cores are shared.
 class Backoff {
  public:
   RK_FN void reset() { round_ = 0; }

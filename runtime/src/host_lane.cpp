@@ -22,18 +22,21 @@ HostLane::HostLane(const SystemView& system, const std::vector<std::uint64_t>& r
   }
 }
 
-Result<void> HostLane::send(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t payload_bytes) {
+Result<void> HostLane::send(ActorId to, std::uint8_t tag, const std::byte* payload,
+                            std::uint32_t payload_bytes) {
   return send_coloured(static_cast<std::uint16_t>(epoch_), to, tag, payload, payload_bytes);
 }
 
-Result<void> HostLane::send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag, const std::byte* payload,
-                                     std::uint32_t payload_bytes) {
+Result<void> HostLane::send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag,
+                                     const std::byte* payload, std::uint32_t payload_bytes) {
   if (to.index() >= system_.actor_count || system_.actors[to.index()].slot == nullptr ||
       system_.actors[to.index()].generation != to.generation()) {
-    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(to.word) + "; send to a reference from spawn()");
+    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(to.word) +
+                                          "; send to a reference from spawn()");
   }
   if (!h2k_.has_room()) {
-    return fail(ErrorCode::would_block, "the host-to-kernel ring is full; try again, or raise Capacities::h2k_slots");
+    return fail(ErrorCode::would_block,
+                "the host-to-kernel ring is full; try again, or raise Capacities::h2k_slots");
   }
   std::byte* slot = h2k_.claim();
   auto& header = *reinterpret_cast<MessageHeader*>(slot);
@@ -46,14 +49,16 @@ Result<void> HostLane::send_coloured(std::uint16_t colour, ActorId to, std::uint
   header.flags = 0;
   std::byte* inline_payload = slot + sizeof(MessageHeader);
   std::memcpy(inline_payload, payload, payload_bytes);
-  std::memset(inline_payload + payload_bytes, 0, system_.message_slot_bytes - sizeof(MessageHeader) - payload_bytes);
+  std::memset(inline_payload + payload_bytes, 0,
+              system_.message_slot_bytes - sizeof(MessageHeader) - payload_bytes);
   ++channels_[system_.actors[to.index()].worker].sent;
   ++sent_;
   h2k_.publish();
   return {};
 }
 
-std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver) {
+std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crossed,
+                                      const Deliver& deliver) {
   std::uint64_t count = 0;
   const std::uint64_t wall_us = wall_clock_us();
   for (std::uint32_t w = 0; w < system_.worker_count; ++w) {

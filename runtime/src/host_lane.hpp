@@ -1,8 +1,11 @@
-// The host's lane: everything the host application stamps, counts, pushes and consumes, under one lock.
+// The host's lane: everything the host application stamps, counts, pushes and consumes, under one
+// lock.
 //
 // Invariants:
-//  1. {read epoch, stamp, count, push} and {pop, count, deliver} are atomic steps under `mutex`; so is {advance epoch, read
-//     counters, publish the control word}. Hence each message is clearly before or after the host's cut.
+//  1. {read epoch, stamp, count, push} and {pop, count, deliver} are atomic steps under `mutex`; so
+//  is {advance epoch, read
+//     counters, publish the control word}. Hence each message is clearly before or after the host's
+//     cut.
 //  2. The lock is never held while waiting for a worker.
 #pragma once
 
@@ -25,23 +28,27 @@ class HostLane {
   using Crossed = std::function<void(std::span<const std::byte>)>;
 
   /// `system` is the host's view. `replayed[w]` restored messages count as sent by the host to w.
-  HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed, std::uint32_t source_sequence);
+  HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed,
+           std::uint32_t source_sequence);
 
   std::mutex mutex;
 
-  // --- under the lock -------------------------------------------------------------------------------------------
+  // --- under the lock
+  // -------------------------------------------------------------------------------------------
 
   /// would_block when the H2K ring is full; not_found when no such actor exists.
-  Result<void> send(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t payload_bytes);
+  Result<void> send(ActorId to, std::uint8_t tag, const std::byte* payload,
+                    std::uint32_t payload_bytes);
   /// As send, but with a colour read earlier: the planted bug `no_lane_lock`.
-  Result<void> send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag, const std::byte* payload,
-                             std::uint32_t payload_bytes);
+  Result<void> send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag,
+                             const std::byte* payload, std::uint32_t payload_bytes);
   [[nodiscard]] bool has_room() { return h2k_.has_room(); }
 
   /// Pops up to `limit` outputs per worker. Returns how many.
   std::uint64_t drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver);
 
-  /// Starts epoch `epoch`: returns the counters at the cut. publish_cut() must follow under the same lock.
+  /// Starts epoch `epoch`: returns the counters at the cut. publish_cut() must follow under the
+  /// same lock.
   std::vector<CutChannel> begin_cut(std::uint32_t epoch);
   void publish_cut();
   void close_cut(std::uint32_t epoch);

@@ -24,44 +24,57 @@ Runtime::Impl::~Impl() {
   if (phase == Phase::running) (void)stop();
 }
 
-Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> executor, RuntimeOptions options) {
+Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> executor,
+                                                 RuntimeOptions options) {
   if (executor == nullptr) return fail(ErrorCode::invalid_argument, "an executor is needed");
   auto impl = std::make_unique<Impl>();
   impl->executor = std::move(executor);
   impl->options = std::move(options);
-  impl->workers = impl->options.workers == 0 ? impl->executor->default_workers() : impl->options.workers;
+  impl->workers =
+      impl->options.workers == 0 ? impl->executor->default_workers() : impl->options.workers;
   const std::uint32_t most = std::min(impl->executor->max_workers(), kMaxWorkers);
   if (impl->workers > most) {
-    return fail(ErrorCode::invalid_argument, std::to_string(impl->workers) + " workers are too many: the " +
-                                                 impl->executor->name() + " executor runs at most " + std::to_string(most));
+    return fail(ErrorCode::invalid_argument,
+                std::to_string(impl->workers) + " workers are too many: the " +
+                    impl->executor->name() + " executor runs at most " + std::to_string(most));
   }
   RK_TRY_ASSIGN(impl->options.capacity, round_capacities(impl->options.capacity));
   RK_TRY(impl->open_checkpoints());
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }
 
-Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32_t count, SpawnOptions options, InitSlot init) {
+Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32_t count,
+                                            SpawnOptions options, InitSlot init) {
   Impl& impl = *impl_;
-  if (impl.phase != Impl::Phase::created) return fail(ErrorCode::closed, "spawn() comes before start() and run()");
-  if (impl.loaded) return fail(ErrorCode::invalid_argument, "the actors were restored; spawn() would add to them");
+  if (impl.phase != Impl::Phase::created)
+    return fail(ErrorCode::closed, "spawn() comes before start() and run()");
+  if (impl.loaded)
+    return fail(ErrorCode::invalid_argument, "the actors were restored; spawn() would add to them");
   const auto first = static_cast<std::uint32_t>(impl.actors.size());
   if (count > kMaxActors - first) {
     return fail(ErrorCode::invalid_argument, "more than " + std::to_string(kMaxActors) + " actors");
   }
   const auto& types = impl.executor->program().types;
-  const auto type = std::find_if(types.begin(), types.end(), [&](const ActorTypeInfo& t) { return t.type_hash == type_hash; });
+  const auto type = std::find_if(types.begin(), types.end(),
+                                 [&](const ActorTypeInfo& t) { return t.type_hash == type_hash; });
   if (type == types.end()) {
-    return fail(ErrorCode::not_found, "the executor was not made for this actor type: name it in make_host_executor<...>()");
+    return fail(
+        ErrorCode::not_found,
+        "the executor was not made for this actor type: name it in make_host_executor<...>()");
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    impl.actors.push_back({ActorId::make(first + i, 0), impl.place(i, count), static_cast<std::uint32_t>(type - types.begin()),
-                           options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes});
+    impl.actors.push_back(
+        {ActorId::make(first + i, 0), impl.place(i, count),
+         static_cast<std::uint32_t>(type - types.begin()),
+         options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes});
   }
   impl.groups.push_back({first, count, std::move(init)});
   return first;
 }
 
-void Runtime::on_output_bytes(std::uint8_t tag, OutputCallback callback) { impl_->outputs[tag] = std::move(callback); }
+void Runtime::on_output_bytes(std::uint8_t tag, OutputCallback callback) {
+  impl_->outputs[tag] = std::move(callback);
+}
 void Runtime::on_cut(std::function<std::vector<std::byte>()> save,
                      std::function<Result<void>(std::span<const std::byte>)> load) {
   impl_->save_app = std::move(save);
@@ -122,9 +135,11 @@ Result<void> Runtime::pause() {
   const auto deadline = Impl::Clock::now() + kReadTimeout;
   for (std::uint32_t w = 0; w < impl.workers; ++w) {
     // acquire: pairs with the worker's release of its state
-    while (load_acquire<Scope::system>(impl.system.workers[w].status->state) != static_cast<std::uint32_t>(RunState::paused)) {
+    while (load_acquire<Scope::system>(impl.system.workers[w].status->state) !=
+           static_cast<std::uint32_t>(RunState::paused)) {
       if (Impl::Clock::now() > deadline) {
-        return fail(ErrorCode::deadline_exceeded, "worker " + std::to_string(w) + " does not pause: its handler does not return");
+        return fail(ErrorCode::deadline_exceeded,
+                    "worker " + std::to_string(w) + " does not pause: its handler does not return");
       }
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
@@ -161,7 +176,8 @@ Result<void> Runtime::step(std::uint64_t messages) {
       if (done || impl.quiescent) return {};
     }
     if (Impl::Clock::now() > deadline) {
-      return fail(ErrorCode::deadline_exceeded, "the step did not end: a handler does not return, or a worker has nothing to do");
+      return fail(ErrorCode::deadline_exceeded,
+                  "the step did not end: a handler does not return, or a worker has nothing to do");
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
@@ -171,7 +187,8 @@ Result<void> Runtime::stop() { return impl_->stop(); }
 
 Result<void> Runtime::Impl::stop() {
   if (phase != Phase::running) return {};
-  // a checkpoint on its way out is worth waiting for; the service thread brings it to an outcome or its deadline
+  // a checkpoint on its way out is worth waiting for; the service thread brings it to an outcome or
+  // its deadline
   const auto deadline = Clock::now() + options.checkpoint.deadline + kJoinTimeout;
   while (!drain->idle() && Clock::now() < deadline) std::this_thread::sleep_for(kPoll);
   store_release<Scope::system>(service_stop, 1u);  // release: pairs with serve()'s acquire
@@ -186,9 +203,11 @@ Result<void> Runtime::Impl::stop() {
   return {};
 }
 
-Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes) {
+Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
+                                 std::uint32_t bytes) {
   Impl& impl = *impl_;
-  if (impl.phase != Impl::Phase::running) return fail(ErrorCode::closed, "send() needs running workers: start() or run() first");
+  if (impl.phase != Impl::Phase::running)
+    return fail(ErrorCode::closed, "send() needs running workers: start() or run() first");
   if constexpr (planted(Mutant::no_lane_lock)) {
     const auto colour = static_cast<std::uint16_t>(impl.lane->epoch());
     std::this_thread::sleep_for(std::chrono::microseconds(20));
@@ -201,7 +220,8 @@ Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* 
 
 Result<void> Runtime::atomically(const std::function<Result<void>(Feed&)>& f) {
   Impl& impl = *impl_;
-  if (impl.phase != Impl::Phase::running) return fail(ErrorCode::closed, "atomically() needs running workers: start() first");
+  if (impl.phase != Impl::Phase::running)
+    return fail(ErrorCode::closed, "atomically() needs running workers: start() first");
   if constexpr (planted(Mutant::no_lane_lock)) {
     const auto colour = static_cast<std::uint16_t>(impl.lane->epoch());
     std::this_thread::sleep_for(std::chrono::microseconds(20));
@@ -222,8 +242,10 @@ const ActorEntry* Runtime::Impl::find(ActorId actor) const {
 
 Result<std::vector<std::byte>> Runtime::read_slot(ActorId actor) {
   Impl& impl = *impl_;
-  if (impl.phase == Impl::Phase::created) return fail(ErrorCode::closed, "read() comes after start()");
-  if (impl.find(actor) == nullptr) return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
+  if (impl.phase == Impl::Phase::created)
+    return fail(ErrorCode::closed, "read() comes after start()");
+  if (impl.find(actor) == nullptr)
+    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
   return impl.phase == Impl::Phase::running ? impl.read_running(actor) : impl.read_stopped(actor);
 }
 
@@ -238,7 +260,8 @@ Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
   }
   std::unique_lock lock(mutex);
   if (!changed.wait_for(lock, kReadTimeout, [&] { return read_reply == request; })) {
-    return fail(ErrorCode::deadline_exceeded, "the worker does not answer: its handler does not return");
+    return fail(ErrorCode::deadline_exceeded,
+                "the worker does not answer: its handler does not return");
   }
   return std::move(read_bytes);
 }
@@ -253,7 +276,8 @@ Result<std::vector<std::byte>> Runtime::Impl::read_stopped(ActorId actor) {
 }
 
 Result<CheckpointCost> Runtime::checkpoint_now() {
-  if (!impl_->directory) return fail(ErrorCode::invalid_argument, "no checkpoint directory was given");
+  if (!impl_->directory)
+    return fail(ErrorCode::invalid_argument, "no checkpoint directory was given");
   RK_TRY(impl_->start(false));
   return impl_->checkpoint_now();
 }
@@ -264,7 +288,8 @@ Result<CheckpointCost> Runtime::Impl::checkpoint_now() {
   // bounded: every checkpoint reaches an outcome by its deadline, and an older one may be in work
   const auto limit = 2 * options.checkpoint.deadline + std::chrono::minutes(10);
   if (!changed.wait_for(lock, limit, [&] { return checkpoint_done >= ticket; })) {
-    return fail(ErrorCode::deadline_exceeded, "the checkpoint did not become durable; is the storage hanging?");
+    return fail(ErrorCode::deadline_exceeded,
+                "the checkpoint did not become durable; is the storage hanging?");
   }
   return *last_outcome;
 }
@@ -286,7 +311,8 @@ RuntimeStats Runtime::stats() const {
     stats.stashed_total += load_relaxed<Scope::system>(status.stash_total);
     stats.full_inbox_total += load_relaxed<Scope::system>(status.full_inbox_total);
     stats.stalls += load_relaxed<Scope::system>(impl.system.workers[w].stream_words->stalls);
-    stats.stalled_ticks += load_relaxed<Scope::system>(impl.system.workers[w].stream_words->stalled_ticks);
+    stats.stalled_ticks +=
+        load_relaxed<Scope::system>(impl.system.workers[w].stream_words->stalled_ticks);
   }
   return stats;
 }
@@ -298,10 +324,12 @@ std::vector<CheckpointCost> Runtime::checkpoint_costs() const {
   return impl_->costs;
 }
 
-Result<void> Runtime::for_each_slot(const std::function<void(const SlotHeader&, std::span<const std::byte>,
-                                                             std::span<const std::byte>)>& visit) {
+Result<void> Runtime::for_each_slot(
+    const std::function<void(const SlotHeader&, std::span<const std::byte>,
+                             std::span<const std::byte>)>& visit) {
   Impl& impl = *impl_;
-  if (impl.phase != Impl::Phase::stopped) return fail(ErrorCode::closed, "for_each_slot() comes after stop()");
+  if (impl.phase != Impl::Phase::stopped)
+    return fail(ErrorCode::closed, "for_each_slot() comes after stop()");
   for (const ActorPlan& actor : impl.actors) {
     RK_TRY_ASSIGN(std::vector<std::byte> bytes, impl.read_stopped(actor.id));
     auto* slot = reinterpret_cast<SlotHeader*>(bytes.data());
@@ -313,7 +341,8 @@ Result<void> Runtime::for_each_slot(const std::function<void(const SlotHeader&, 
 Result<std::string> Runtime::state_digest() {
   const auto& types = impl_->executor->program().types;
   checkpoint::ContentDigest digest;
-  RK_TRY(for_each_slot([&](const SlotHeader& slot, std::span<const std::byte> state, std::span<const std::byte> field) {
+  RK_TRY(for_each_slot([&](const SlotHeader& slot, std::span<const std::byte> state,
+                           std::span<const std::byte> field) {
     digest.add_slot({.id = slot.id,
                      .type_name = types[slot.type].name,
                      .version = types[slot.type].version,

@@ -1,5 +1,5 @@
-// Inside of Runtime. One mutex (`mutex`) guards what run() and the service thread tell each other; the lane has its own.
-// Lock order: lane, then mutex.
+// Inside of Runtime. One mutex (`mutex`) guards what run() and the service thread tell each other;
+// the lane has its own. Lock order: lane, then mutex.
 #pragma once
 
 #include <ringkernel/checkpoint/drain.hpp>
@@ -140,7 +140,7 @@ struct Runtime::Impl {
     std::uint64_t received = 0;
     std::uint64_t heartbeat = 0;
   };
-  std::vector<Mark> marks;              ///< counters of each worker; last: the host's own
+  std::vector<Mark> marks;               ///< counters of each worker; last: the host's own
   std::vector<std::uint64_t> marked_at;  ///< heartbeat of each worker after `marks` were first seen
   std::uint64_t progress_mark = 0;
   Clock::time_point progress_time{};

@@ -8,7 +8,8 @@
 
 namespace rk {
 
-std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, const std::vector<std::byte>& app);
+std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
+                                         const std::vector<std::byte>& app);
 
 namespace {
 
@@ -25,7 +26,10 @@ void Runtime::Impl::deliver(const MessageView& message) {
   } else {
     const std::lock_guard lock(mutex);
     if (totals.dead++ == 0) {
-      std::fprintf(stderr, "ringkernel: an actor sends outputs with tag %u, but nobody listens (on_output)\n", header.tag);
+      std::fprintf(
+          stderr,
+          "ringkernel: an actor sends outputs with tag %u, but nobody listens (on_output)\n",
+          header.tag);
     }
   }
 }
@@ -76,7 +80,8 @@ void Runtime::Impl::checkpoint_turn() {
       const std::lock_guard lock(mutex);
       wanted = checkpoint_wanted > checkpoint_done ? checkpoint_wanted : 0;
     }
-    const bool signalled = load_relaxed<Scope::system>(checkpoint_request) != 0;  // relaxed: a mere wish
+    const bool signalled =
+        load_relaxed<Scope::system>(checkpoint_request) != 0;  // relaxed: a mere wish
     const bool due = options.checkpoint.every.count() > 0 && now >= next_due;
     if (wanted == 0 && !signalled && !due) return;
     store_relaxed<Scope::system>(checkpoint_request, 0u);
@@ -86,8 +91,9 @@ void Runtime::Impl::checkpoint_turn() {
   }
   if (cut_open && drain->streamed()) close_cut();
   if (cut_open && now - cut_opened > options.checkpoint.deadline) {
-    drain->abandon(Error{ErrorCode::deadline_exceeded, 0,
-                         "the cut did not complete within its deadline: " + drain->describe_missing()});
+    drain->abandon(
+        Error{ErrorCode::deadline_exceeded, 0,
+              "the cut did not complete within its deadline: " + drain->describe_missing()});
     close_cut();
   }
   if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
@@ -105,7 +111,8 @@ void Runtime::Impl::begin_checkpoint() {
   cut.created_at_us = wall_clock_us();
   cut.channels = lane->begin_cut(cut.epoch);
   cut.hlc = lane->hlc();
-  cut.app_state = encode_host_state(lane->source_sequence(), save_app ? save_app() : std::vector<std::byte>{});
+  cut.app_state =
+      encode_host_state(lane->source_sequence(), save_app ? save_app() : std::vector<std::byte>{});
   cut.app = options.checkpoint.identity;
   // the drain must know the epoch before the first record of it can appear
   drain->open(std::move(cut));
@@ -125,10 +132,14 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
   std::optional<Result<CheckpointCost>> result;
   if (outcome) {
     const checkpoint::CutReport& report = *outcome;
-    CheckpointCost cost{report.epoch,      report.directory,  report.slots,       report.messages,     report.drained_bytes,
-                        report.file_bytes, report.stream_time, report.durable_time, to_hex(report.content_digest)};
-    auto retained = directory->retain({.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
-    if (!retained) std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n", retained.error().message.c_str());
+    CheckpointCost cost{report.epoch,       report.directory,     report.slots,
+                        report.messages,    report.drained_bytes, report.file_bytes,
+                        report.stream_time, report.durable_time,  to_hex(report.content_digest)};
+    auto retained = directory->retain(
+        {.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
+    if (!retained)
+      std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n",
+                   retained.error().message.c_str());
     result = std::move(cost);
   } else {
     std::fprintf(stderr, "ringkernel: checkpoint failed: %s\n", outcome.error().message.c_str());
@@ -168,18 +179,27 @@ std::optional<Error> Runtime::Impl::find_fault() const {
     std::string what;
     switch (fault) {
       case Fault::failed: what = "called ctx.fail(" + std::to_string(code) + ")"; break;
-      case Fault::too_many_sends: what = "sent more messages than its type declares; raise max_sends"; break;
-      case Fault::too_many_blocks: what = "took more blocks than its type declares; raise max_blocks"; break;
-      case Fault::block_too_large:
-        what = "asked for a block of " + std::to_string(code) + " bytes; raise Capacities::slab_block_bytes";
+      case Fault::too_many_sends:
+        what = "sent more messages than its type declares; raise max_sends";
         break;
-      case Fault::too_many_outputs: what = "sent more outputs than its type declares; raise max_host_sends"; break;
+      case Fault::too_many_blocks:
+        what = "took more blocks than its type declares; raise max_blocks";
+        break;
+      case Fault::block_too_large:
+        what = "asked for a block of " + std::to_string(code) +
+               " bytes; raise Capacities::slab_block_bytes";
+        break;
+      case Fault::too_many_outputs:
+        what = "sent more outputs than its type declares; raise max_host_sends";
+        break;
       default: what = "is not handled by its receiver"; break;
     }
-    return Error{ErrorCode::handler_failed, static_cast<int>(code),
-                 "worker " + std::to_string(w) + ", actor " +
-                     std::to_string(ActorId{load_relaxed<Scope::system>(status.fault_actor)}.index()) + ", message tag " +
-                     std::to_string(load_relaxed<Scope::system>(status.fault_tag)) + ": " + what};
+    return Error{
+        ErrorCode::handler_failed, static_cast<int>(code),
+        "worker " + std::to_string(w) + ", actor " +
+            std::to_string(ActorId{load_relaxed<Scope::system>(status.fault_actor)}.index()) +
+            ", message tag " + std::to_string(load_relaxed<Scope::system>(status.fault_tag)) +
+            ": " + what};
   }
   return std::nullopt;
 }
@@ -188,16 +208,18 @@ std::string Runtime::Impl::describe_stall() const {
   std::string text;
   for (std::uint32_t w = 0; w < workers; ++w) {
     WorkerStatus& status = *system.workers[w].status;
-    text += "; worker " + std::to_string(w) + ": handled " + std::to_string(load_relaxed<Scope::system>(status.received)) +
-            ", outbox " + std::to_string(load_relaxed<Scope::system>(status.outbox)) + ", stash " +
+    text += "; worker " + std::to_string(w) + ": handled " +
+            std::to_string(load_relaxed<Scope::system>(status.received)) + ", outbox " +
+            std::to_string(load_relaxed<Scope::system>(status.outbox)) + ", stash " +
             std::to_string(load_relaxed<Scope::system>(status.stashed)) + ", turn " +
             std::to_string(load_relaxed<Scope::system>(status.heartbeat));
   }
   return text;
 }
 
-/// Reads all counters. True if they have stood still since an earlier call, which every worker confirmed by publishing again
-/// after it: then all of them held at the same instant. Workers publish late, so one reading alone can balance by chance.
+/// Reads all counters. True if they have stood still since an earlier call, which every worker
+/// confirmed by publishing again after it: then all of them held at the same instant. Workers
+/// publish late, so one reading alone can balance by chance.
 bool Runtime::Impl::scan_counters() {
   bool still = marks.size() == workers + 1;
   marks.resize(workers + 1);
@@ -205,7 +227,8 @@ bool Runtime::Impl::scan_counters() {
   std::vector<Mark> now(workers + 1);
   for (std::uint32_t w = 0; w < workers; ++w) {
     WorkerStatus& status = *system.workers[w].status;
-    // acquire: pairs with the worker's release; the counters read next are at least as new as this heartbeat
+    // acquire: pairs with the worker's release; the counters read next are at least as new as this
+    // heartbeat
     now[w].heartbeat = load_acquire<Scope::system>(status.heartbeat);
     now[w].received = load_acquire<Scope::system>(status.received);
     now[w].sent = load_acquire<Scope::system>(status.sent);
@@ -243,14 +266,18 @@ void Runtime::Impl::watch() {
   if (received != progress_mark || received == sent || wanted_state != RunState::running) {
     progress_mark = received;
     progress_time = now;
-  } else if (options.stall_deadline.count() > 0 && now - progress_time > options.stall_deadline && !failure) {
-    failure = Error{ErrorCode::deadline_exceeded, 0,
-                    "no message was handled for " +
-                        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options.stall_deadline).count()) +
-                        " s while " + std::to_string(sent - received) +
-                        " are in flight; a handler does not return, or bounded queues wait for each other (raise "
-                        "Capacities)" +
-                        describe_stall()};
+  } else if (options.stall_deadline.count() > 0 && now - progress_time > options.stall_deadline &&
+             !failure) {
+    failure = Error{
+        ErrorCode::deadline_exceeded, 0,
+        "no message was handled for " +
+            std::to_string(
+                std::chrono::duration_cast<std::chrono::seconds>(options.stall_deadline).count()) +
+            " s while " + std::to_string(sent - received) +
+            " are in flight; a handler does not return, or bounded queues wait for each other "
+            "(raise "
+            "Capacities)" +
+            describe_stall()};
     changed.notify_all();
   }
   quiescent = confirmed && sent == received && feed_state == FeedState::ended;

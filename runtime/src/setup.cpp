@@ -3,9 +3,9 @@
 #include <ringkernel/checkpoint/format.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
+#include <unistd.h>
 #include <algorithm>
 #include <cstring>
-#include <unistd.h>
 
 #include "runtime_impl.hpp"
 
@@ -20,7 +20,8 @@ struct HostStateHeader {
 
 }  // namespace
 
-std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, const std::vector<std::byte>& app) {
+std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
+                                         const std::vector<std::byte>& app) {
   const HostStateHeader header{1, source_sequence};
   std::vector<std::byte> bytes(sizeof(header) + app.size());
   std::memcpy(bytes.data(), &header, sizeof(header));
@@ -31,11 +32,14 @@ std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, const st
 Result<void> Runtime::Impl::open_checkpoints() {
   CheckpointOptions& checkpoint = options.checkpoint;
   if (checkpoint.dir.empty() && checkpoint.storage == nullptr) return {};
-  if (checkpoint.keep == 0) return fail(ErrorCode::invalid_argument, "checkpoint.keep must be at least 1");
+  if (checkpoint.keep == 0)
+    return fail(ErrorCode::invalid_argument, "checkpoint.keep must be at least 1");
   if (checkpoint.storage == nullptr) {
-    checkpoint.storage = checkpoint::with_environment_faults(std::make_shared<checkpoint::FileStorage>(checkpoint.dir));
+    checkpoint.storage = checkpoint::with_environment_faults(
+        std::make_shared<checkpoint::FileStorage>(checkpoint.dir));
   }
-  RK_TRY_ASSIGN(directory, checkpoint::CheckpointDirectory::open(checkpoint.storage, checkpoint.prefix));
+  RK_TRY_ASSIGN(directory,
+                checkpoint::CheckpointDirectory::open(checkpoint.storage, checkpoint.prefix));
   RK_TRY_ASSIGN(directory_lock, directory->lock_writer());
   run_id = checkpoint::make_run_id(wall_clock_us(), static_cast<std::uint64_t>(::getpid()));
   return {};
@@ -44,14 +48,16 @@ Result<void> Runtime::Impl::open_checkpoints() {
 Result<RestoreReport> Runtime::Impl::restore_latest() {
   RestoreReport report;
   if (!directory || options.checkpoint.fresh) return report;
-  if (!actors.empty()) return fail(ErrorCode::invalid_argument, "restore_latest() comes before spawn()");
+  if (!actors.empty())
+    return fail(ErrorCode::invalid_argument, "restore_latest() comes before spawn()");
   RK_TRY_ASSIGN(const checkpoint::Found found, directory->newest_valid());
   for (const checkpoint::Skipped& skipped : found.skipped) {
     report.skipped.push_back(skipped.directory + ": " + skipped.reason);
   }
   if (!found.entry) return report;
   RK_TRY(check_identity(*found.entry->manifest));
-  RK_TRY_ASSIGN(checkpoint::LoadedCheckpoint checkpoint, checkpoint::load_checkpoint(*directory, *found.entry));
+  RK_TRY_ASSIGN(checkpoint::LoadedCheckpoint checkpoint,
+                checkpoint::load_checkpoint(*directory, *found.entry));
   report.restored = true;
   report.epoch = checkpoint.manifest.epoch;
   report.directory = checkpoint.directory;
@@ -64,9 +70,10 @@ Result<void> Runtime::Impl::check_identity(const checkpoint::Manifest& manifest)
     const auto at = manifest.app.find(key);
     const std::string stored = at == manifest.app.end() ? "(nothing)" : at->second;
     if (stored != value) {
-      return fail(ErrorCode::incompatible, "the checkpoint in " + options.checkpoint.dir + " has " + key + " = " + stored +
-                                               ", this run has " + value +
-                                               "; use the same settings, another directory, or --fresh");
+      return fail(ErrorCode::incompatible,
+                  "the checkpoint in " + options.checkpoint.dir + " has " + key + " = " + stored +
+                      ", this run has " + value +
+                      "; use the same settings, another directory, or --fresh");
     }
   }
   return {};
@@ -75,19 +82,23 @@ Result<void> Runtime::Impl::check_identity(const checkpoint::Manifest& manifest)
 Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   const ProgramInfo& program = executor->program();
   for (const checkpoint::LoadedSlot& slot : checkpoint.slots) {
-    ActorPlan actor{slot.id, 0, static_cast<std::uint32_t>(program.types.size()), slot.row.field_bytes};
+    ActorPlan actor{slot.id, 0, static_cast<std::uint32_t>(program.types.size()),
+                    slot.row.field_bytes};
     for (std::uint32_t t = 0; t < program.types.size(); ++t) {
       if (checkpoint::region_id(program.types[t].name) == slot.type_region) actor.type = t;
     }
     if (actor.type == program.types.size()) {
-      return fail(ErrorCode::incompatible, "the checkpoint holds an actor type that this program does not have");
+      return fail(ErrorCode::incompatible,
+                  "the checkpoint holds an actor type that this program does not have");
     }
     const ActorTypeInfo& type = program.types[actor.type];
     if (slot.version != type.version || slot.row.state_bytes != type.state_bytes) {
-      return fail(ErrorCode::incompatible, "the checkpoint holds '" + type.name + "' version " + std::to_string(slot.version) +
-                                               " (" + std::to_string(slot.row.state_bytes) + " bytes); this program has version " +
-                                               std::to_string(type.version) + " (" + std::to_string(type.state_bytes) +
-                                               " bytes); run the program version that wrote it");
+      return fail(ErrorCode::incompatible,
+                  "the checkpoint holds '" + type.name + "' version " +
+                      std::to_string(slot.version) + " (" + std::to_string(slot.row.state_bytes) +
+                      " bytes); this program has version " + std::to_string(type.version) + " (" +
+                      std::to_string(type.state_bytes) +
+                      " bytes); run the program version that wrote it");
     }
     actors.push_back(actor);
   }
@@ -96,15 +107,18 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
 
   std::span<const std::byte> host = checkpoint.host_state;
   HostStateHeader header{};
-  if (host.size() < sizeof(header)) return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
+  if (host.size() < sizeof(header))
+    return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
   std::memcpy(&header, host.data(), sizeof(header));
-  if (header.version != 1) return fail(ErrorCode::incompatible, "the checkpoint's host state has another version");
+  if (header.version != 1)
+    return fail(ErrorCode::incompatible, "the checkpoint's host state has another version");
   host_source_sequence = header.source_sequence;
   host = host.subspan(sizeof(header));
   if (load_app) {
     RK_TRY(load_app(host));
   } else if (!host.empty()) {
-    return fail(ErrorCode::incompatible, "the checkpoint holds application state, but no on_cut load is registered");
+    return fail(ErrorCode::incompatible,
+                "the checkpoint holds application state, but no on_cut load is registered");
   }
   for (const checkpoint::LoadedMessage& output : checkpoint.outputs) {
     restored_outputs.emplace_back(output.slot.begin(), output.slot.end());
@@ -141,31 +155,40 @@ SystemPlan Runtime::Impl::make_plan() {
     std::memcpy(&header, message.slot.data(), sizeof(header));
     const std::uint32_t index = header.dst.index();
     // a message to an actor that no longer exists becomes a dead letter on worker 0
-    plan.replay[index < worker_of.size() ? worker_of[index] : 0].push_back({message.slot, message.block});
+    plan.replay[index < worker_of.size() ? worker_of[index] : 0].push_back(
+        {message.slot, message.block});
   }
   return plan;
 }
 
 Result<void> Runtime::Impl::start(bool paused) {
   if (phase == Phase::running) return {};
-  if (phase == Phase::stopped) return fail(ErrorCode::closed, "this runtime was stopped; create another one");
-  if (actors.empty()) return fail(ErrorCode::invalid_argument, "there are no actors: spawn some, or restore a checkpoint");
+  if (phase == Phase::stopped)
+    return fail(ErrorCode::closed, "this runtime was stopped; create another one");
+  if (actors.empty())
+    return fail(ErrorCode::invalid_argument,
+                "there are no actors: spawn some, or restore a checkpoint");
   const SystemPlan plan = make_plan();
   std::vector<std::uint32_t> group_of;
-  for (std::uint32_t g = 0; g < groups.size(); ++g) group_of.insert(group_of.end(), groups[g].count, g);
-  RK_TRY_ASSIGN(placed, build_system(*executor, plan, [&](std::size_t i, SlotHeader& header, std::byte* state, std::byte* field) {
-                  if (loaded) {
-                    const checkpoint::LoadedSlot& slot = loaded->slots[i];
-                    header.source_sequence = slot.row.source_sequence;
-                    header.handled = slot.row.handled;
-                    header.hlc = slot.row.hlc;
-                    std::memcpy(state, slot.state.data(), slot.state.size());
-                    if (!slot.field.empty()) std::memcpy(field, slot.field.data(), slot.field.size());
-                  } else {
-                    SpawnGroup& group = groups[group_of[i]];
-                    group.init(static_cast<std::uint32_t>(i) - group.first, state, {field, header.field_bytes});
-                  }
-                }));
+  for (std::uint32_t g = 0; g < groups.size(); ++g)
+    group_of.insert(group_of.end(), groups[g].count, g);
+  RK_TRY_ASSIGN(placed, build_system(*executor, plan,
+                                     [&](std::size_t i, SlotHeader& header, std::byte* state,
+                                         std::byte* field) {
+                                       if (loaded) {
+                                         const checkpoint::LoadedSlot& slot = loaded->slots[i];
+                                         header.source_sequence = slot.row.source_sequence;
+                                         header.handled = slot.row.handled;
+                                         header.hlc = slot.row.hlc;
+                                         std::memcpy(state, slot.state.data(), slot.state.size());
+                                         if (!slot.field.empty())
+                                           std::memcpy(field, slot.field.data(), slot.field.size());
+                                       } else {
+                                         SpawnGroup& group = groups[group_of[i]];
+                                         group.init(static_cast<std::uint32_t>(i) - group.first,
+                                                    state, {field, header.field_bytes});
+                                       }
+                                     }));
   system = placed.host_view();
   std::vector<std::uint64_t> replayed;
   for (const auto& list : plan.replay) replayed.push_back(list.size());
@@ -176,15 +199,16 @@ Result<void> Runtime::Impl::start(bool paused) {
   facts.run_id = run_id;
   facts.seed = options.seed;
   for (const ActorEntry& entry : placed.actors) facts.actor_worker.push_back(entry.worker);
-  RK_TRY_ASSIGN(drain, checkpoint::Drain::create(*executor, system, directory ? &*directory : nullptr, std::move(facts),
-                                                 {.writers = options.checkpoint.writers},
-                                                 [this](std::uint32_t request, std::span<const std::byte> slot) {
-                                                   const std::lock_guard lock(mutex);
-                                                   if (request != read_request) return;
-                                                   read_bytes.assign(slot.begin(), slot.end());
-                                                   read_reply = request;
-                                                   changed.notify_all();
-                                                 }));
+  RK_TRY_ASSIGN(drain, checkpoint::Drain::create(
+                           *executor, system, directory ? &*directory : nullptr, std::move(facts),
+                           {.writers = options.checkpoint.writers},
+                           [this](std::uint32_t request, std::span<const std::byte> slot) {
+                             const std::lock_guard lock(mutex);
+                             if (request != read_request) return;
+                             read_bytes.assign(slot.begin(), slot.end());
+                             read_reply = request;
+                             changed.notify_all();
+                           }));
   loaded.reset();
   groups.clear();
   lane->set_clock_offset(executor->clock_offset_us());

@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::uint64_t kRegionAlignment = 256;
 
-/// Hands out regions of one memory, first as offsets, then (with a base) as addresses: the same walk twice.
+/// Hands out regions of one memory, first as offsets, then (with a base) as addresses: the same
+/// walk twice.
 class Bump {
  public:
   explicit Bump(std::byte* base = nullptr) : base_(base) {}
@@ -36,14 +37,15 @@ StridedSlots strided(std::byte* base, std::uint64_t slots, std::uint32_t slot_by
 struct WorkerPlan {
   std::vector<std::size_t> actors;  ///< indexes into SystemPlan::actors, by (type, id)
   std::vector<std::uint64_t> offsets;
-  std::vector<SaveUnit> units;      ///< base is an offset until the memory is known
+  std::vector<SaveUnit> units;  ///< base is an offset until the memory is known
   std::vector<std::uint32_t> unit_of;
   std::uint64_t slot_bytes = 0;
   std::uint64_t used_slot_bytes = 0;
   std::uint64_t replay_blocks = 0;
 };
 
-WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program, std::vector<std::size_t> actors) {
+WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program,
+                       std::vector<std::size_t> actors) {
   WorkerPlan worker;
   worker.actors = std::move(actors);
   std::sort(worker.actors.begin(), worker.actors.end(), [&](std::size_t a, std::size_t b) {
@@ -54,11 +56,13 @@ WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program, std::
   std::uint32_t open_type = ~0u;
   for (const std::size_t index : worker.actors) {
     const ActorPlan& actor = plan.actors[index];
-    const std::uint64_t stride = slot_stride(program.types[actor.type].state_bytes, actor.field_bytes);
+    const std::uint64_t stride =
+        slot_stride(program.types[actor.type].state_bytes, actor.field_bytes);
     const bool fits = open_type == actor.type && !worker.units.empty() &&
                       worker.units.back().bytes + stride <= kUnitBytes;
     if (!fits) {
-      // a unit starts on its own cache lines, so that copying it never shares a line with a neighbour's handler
+      // a unit starts on its own cache lines, so that copying it never shares a line with a
+      // neighbour's handler
       worker.slot_bytes = align_up(worker.slot_bytes, 64);
       SaveUnit unit{};
       unit.reserved = worker.slot_bytes;
@@ -119,8 +123,9 @@ std::uint64_t slab_blocks(const Capacities& capacity, const WorkerPlan& worker) 
   return capacity.slab_blocks + worker.replay_blocks;
 }
 
-Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity, std::uint32_t slot_bytes,
-                       std::uint32_t actor_count, const std::vector<WorkerPlan>& workers) {
+Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity,
+                       std::uint32_t slot_bytes, std::uint32_t actor_count,
+                       const std::vector<WorkerPlan>& workers) {
   Regions r{};
   r.control = bump.take<DeviceControl>(1);
   r.actors = bump.take<ActorEntry>(std::max(actor_count, 1u));
@@ -136,10 +141,12 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     p.inbox = bump.take<std::byte>(std::uint64_t{capacity.inbox_slots} * slot_bytes);
     p.outbox = bump.take<std::byte>(std::uint64_t{capacity.outbox_slots} * slot_bytes);
     p.stash = bump.take<std::byte>(std::uint64_t{capacity.stash_slots} * slot_bytes);
-    p.replay = bump.take<std::byte>((w < plan.replay.size() ? plan.replay[w].size() : 0) * slot_bytes);
+    p.replay =
+        bump.take<std::byte>((w < plan.replay.size() ? plan.replay[w].size() : 0) * slot_bytes);
     p.slab = bump.take<std::byte>(blocks * capacity.slab_block_bytes);
     p.slab_return_words = bump.take<RingWords>(1);
-    p.slab_returns = bump.take<std::byte>(std::bit_ceil(std::max<std::uint64_t>(blocks, 1)) * sizeof(BlockReturn));
+    p.slab_returns = bump.take<std::byte>(std::bit_ceil(std::max<std::uint64_t>(blocks, 1)) *
+                                          sizeof(BlockReturn));
     p.slab_free = bump.take<std::uint32_t>(blocks);
     p.channels = bump.take<CutChannel>(plan.workers + 1);
     p.peers = bump.take<InboxProducer>(plan.workers);
@@ -149,7 +156,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
   return r;
 }
 
-HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity, std::uint32_t slot_bytes) {
+HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity,
+                         std::uint32_t slot_bytes) {
   HostRegions r{};
   r.control = bump.take<HostControl>(1);
   r.h2k_words = bump.take<RingWords>(1);
@@ -166,8 +174,8 @@ HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& c
   return r;
 }
 
-Result<void> write_slots(Executor& executor, const SystemPlan& plan, const WorkerPlan& worker, std::byte* slots,
-                         const FillSlot& fill) {
+Result<void> write_slots(Executor& executor, const SystemPlan& plan, const WorkerPlan& worker,
+                         std::byte* slots, const FillSlot& fill) {
   const ProgramInfo& program = executor.program();
   std::vector<std::byte> staged;
   std::byte* base = slots;
@@ -191,29 +199,32 @@ Result<void> write_slots(Executor& executor, const SystemPlan& plan, const Worke
 }
 
 /// Restored messages, blocks moved into the worker's own slab (the blocks after its free ones).
-Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capacities& capacity, std::uint32_t w,
-                          std::uint32_t slot_bytes, const Regions::PerWorker& region) {
+Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capacities& capacity,
+                          std::uint32_t w, std::uint32_t slot_bytes,
+                          const Regions::PerWorker& region) {
   if (w >= plan.replay.size() || plan.replay[w].empty()) return {};
   std::vector<std::byte> staged(plan.replay[w].size() * slot_bytes);
   std::uint32_t block = capacity.slab_blocks;
   std::byte* to = staged.data();
   for (const ReplayMessage& message : plan.replay[w]) {
     if (message.slot.size() != slot_bytes || message.block.size() > capacity.slab_block_bytes) {
-      return fail(ErrorCode::incompatible,
-                  "a message in the checkpoint has a slot of " + std::to_string(message.slot.size()) + " and a block of " +
-                      std::to_string(message.block.size()) + " bytes; this program has room for " +
-                      std::to_string(slot_bytes) + " and " + std::to_string(capacity.slab_block_bytes) +
-                      " (Capacities::slab_block_bytes)");
+      return fail(
+          ErrorCode::incompatible,
+          "a message in the checkpoint has a slot of " + std::to_string(message.slot.size()) +
+              " and a block of " + std::to_string(message.block.size()) +
+              " bytes; this program has room for " + std::to_string(slot_bytes) + " and " +
+              std::to_string(capacity.slab_block_bytes) + " (Capacities::slab_block_bytes)");
     }
     std::memcpy(to, message.slot.data(), slot_bytes);
     const MessageView view{to, slot_bytes};
     view.header().seq = 0;
     view.header().epoch = static_cast<std::uint16_t>(plan.base_epoch);
-    view.header().flags = static_cast<std::uint8_t>((message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
+    view.header().flags =
+        static_cast<std::uint8_t>((message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
     if (!message.block.empty()) {
       view.block() = BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), 0};
-      RK_TRY(executor.write(region.slab + std::uint64_t{block} * capacity.slab_block_bytes, message.block.data(),
-                            message.block.size()));
+      RK_TRY(executor.write(region.slab + std::uint64_t{block} * capacity.slab_block_bytes,
+                            message.block.data(), message.block.size()));
       ++block;
     }
     to += slot_bytes;
@@ -231,24 +242,29 @@ Result<Capacities> round_capacities(const Capacities& capacity) {
   round(rounded.stash_slots);
   round(rounded.h2k_slots);
   round(rounded.k2h_slots);
-  rounded.slab_block_bytes = static_cast<std::uint32_t>(align_up(std::max(rounded.slab_block_bytes, 16u), 16));
-  rounded.snapshot_ring_bytes = std::bit_ceil(std::max(rounded.snapshot_ring_bytes, kMinSnapshotRingBytes));
+  rounded.slab_block_bytes =
+      static_cast<std::uint32_t>(align_up(std::max(rounded.slab_block_bytes, 16u), 16));
+  rounded.snapshot_ring_bytes =
+      std::bit_ceil(std::max(rounded.snapshot_ring_bytes, kMinSnapshotRingBytes));
   constexpr std::uint32_t kMost = 1u << 26;
-  if (std::max({rounded.inbox_slots, rounded.outbox_slots, rounded.stash_slots, rounded.h2k_slots, rounded.k2h_slots,
-                rounded.slab_blocks}) > kMost ||
+  if (std::max({rounded.inbox_slots, rounded.outbox_slots, rounded.stash_slots, rounded.h2k_slots,
+                rounded.k2h_slots, rounded.slab_blocks}) > kMost ||
       rounded.slab_block_bytes > kMaxRecordPayload / 2) {
-    return fail(ErrorCode::invalid_argument,
-                "Capacities: queues and slabs hold at most 2^26 entries, slab blocks at most 128 KiB");
+    return fail(
+        ErrorCode::invalid_argument,
+        "Capacities: queues and slabs hold at most 2^26 entries, slab blocks at most 128 KiB");
   }
   return rounded;
 }
 
-Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, const FillSlot& fill) {
+Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
+                                  const FillSlot& fill) {
   const ProgramInfo& program = executor.program();
   if (plan.workers < 1 || plan.workers > std::min(executor.max_workers(), kMaxWorkers)) {
-    return fail(ErrorCode::invalid_argument, "workers must be between 1 and " +
-                                                 std::to_string(std::min(executor.max_workers(), kMaxWorkers)) +
-                                                 " on the " + executor.name() + " executor");
+    return fail(ErrorCode::invalid_argument,
+                "workers must be between 1 and " +
+                    std::to_string(std::min(executor.max_workers(), kMaxWorkers)) + " on the " +
+                    executor.name() + " executor");
   }
   RK_TRY_ASSIGN(const Capacities capacity, round_capacities(plan.capacity));
   const std::uint32_t slot_bytes = program.message_slot_bytes;
@@ -264,8 +280,9 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, co
   for (std::uint32_t w = 0; w < plan.workers; ++w) {
     workers.push_back(plan_worker(plan, program, std::move(of_worker[w])));
     if (w < plan.replay.size()) {
-      workers[w].replay_blocks = static_cast<std::uint64_t>(std::count_if(
-          plan.replay[w].begin(), plan.replay[w].end(), [](const ReplayMessage& m) { return !m.block.empty(); }));
+      workers[w].replay_blocks = static_cast<std::uint64_t>(
+          std::count_if(plan.replay[w].begin(), plan.replay[w].end(),
+                        [](const ReplayMessage& m) { return !m.block.empty(); }));
     }
   }
 
@@ -273,10 +290,12 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, co
   Bump host_size;
   (void)device_regions(device_size, plan, capacity, slot_bytes, actor_count, workers);
   (void)host_regions(host_size, plan, capacity, slot_bytes);
-  RK_TRY_ASSIGN(const ExecutorMemory memory, executor.allocate(device_size.bytes(), host_size.bytes()));
+  RK_TRY_ASSIGN(const ExecutorMemory memory,
+                executor.allocate(device_size.bytes(), host_size.bytes()));
   Bump device_bump(memory.device);
   Bump host_bump(memory.host);
-  const Regions device = device_regions(device_bump, plan, capacity, slot_bytes, actor_count, workers);
+  const Regions device =
+      device_regions(device_bump, plan, capacity, slot_bytes, actor_count, workers);
   const HostRegions host = host_regions(host_bump, plan, capacity, slot_bytes);
 
   std::vector<ActorEntry> table(std::max(actor_count, 1u));
@@ -292,15 +311,16 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, co
     }
     for (std::size_t i = 0; i < worker.actors.size(); ++i) {
       const ActorPlan& actor = plan.actors[worker.actors[i]];
-      table[actor.id.index()] = ActorEntry{reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]), w,
-                                           actor.id.generation()};
+      table[actor.id.index()] = ActorEntry{
+          reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]), w, actor.id.generation()};
     }
     const std::uint64_t blocks = slab_blocks(capacity, worker);
     std::vector<std::uint32_t> free_blocks(capacity.slab_blocks);
     std::iota(free_blocks.rbegin(), free_blocks.rend(), 0u);
     std::vector<CutChannel> channels(plan.workers + 1);
     if (!worker.units.empty()) {
-      RK_TRY(executor.write(reinterpret_cast<std::byte*>(d.units), reinterpret_cast<const std::byte*>(worker.units.data()),
+      RK_TRY(executor.write(reinterpret_cast<std::byte*>(d.units),
+                            reinterpret_cast<const std::byte*>(worker.units.data()),
                             worker.units.size() * sizeof(SaveUnit)));
     }
     if (!free_blocks.empty()) {
@@ -324,7 +344,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, co
     view.replay_count = w < plan.replay.size() ? plan.replay[w].size() : 0;
     view.slab = d.slab;
     view.slab_block_bytes = capacity.slab_block_bytes;
-    view.slab_returns = strided(d.slab_returns, std::bit_ceil(std::max<std::uint64_t>(blocks, 1)), sizeof(BlockReturn));
+    view.slab_returns = strided(d.slab_returns, std::bit_ceil(std::max<std::uint64_t>(blocks, 1)),
+                                sizeof(BlockReturn));
     view.slab_return_words = d.slab_return_words;
     view.slab_free = d.slab_free;
     view.slab_free_count = capacity.slab_blocks;
@@ -337,14 +358,16 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan, co
     view.stream_words = h.stream;
     view.status = h.status;
   }
-  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.actors), reinterpret_cast<const std::byte*>(table.data()),
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.actors),
+                        reinterpret_cast<const std::byte*>(table.data()),
                         table.size() * sizeof(ActorEntry)));
-  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.views), reinterpret_cast<const std::byte*>(views.data()),
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.views),
+                        reinterpret_cast<const std::byte*>(views.data()),
                         views.size() * sizeof(WorkerView)));
   DeviceControl control{};
   control.cut_epoch = control.closed_epoch = plan.base_epoch;
-  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.control), reinterpret_cast<const std::byte*>(&control),
-                        sizeof(control)));
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.control),
+                        reinterpret_cast<const std::byte*>(&control), sizeof(control)));
   host.control->cut_epoch = host.control->closed_epoch = plan.base_epoch;
 
   SystemView system{};

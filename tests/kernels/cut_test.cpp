@@ -1,4 +1,5 @@
-// The cut on a running system: every checkpoint is a state the system could have been in, and continues to the same end.
+// The cut on a running system: every checkpoint is a state the system could have been in, and
+// continues to the same end.
 #include "programs.hpp"
 
 #include <ringkernel/checkpoint/restore.hpp>
@@ -101,16 +102,20 @@ struct Host {
 };
 
 class Cuts : public testing::TestWithParam<Shape> {};
-INSTANTIATE_TEST_SUITE_P(Shapes, Cuts, testing::Values(Shape{1, 1}, Shape{2, 1}, Shape{4, 1}, Shape{2, 4}), shape_name);
+INSTANTIATE_TEST_SUITE_P(Shapes, Cuts,
+                         testing::Values(Shape{1, 1}, Shape{2, 1}, Shape{4, 1}, Shape{2, 4}),
+                         shape_name);
 
 TEST_P(Cuts, EveryCheckpointOfARunningSystemAccountsForEveryTokenAndContinues) {
-  // groups of several threads on fewer cores are slow, and need fewer hops to keep messages in flight
+  // groups of several threads on fewer cores are slow, and need fewer hops to keep messages in
+  // flight
   const std::uint32_t hops = GetParam().lanes == 1 ? 4000 : 300;
   TempDir dir;
   Host host;
   auto runtime = make_runtime<Hopper>(GetParam(), saving_in(dir));
   host.attach(*runtime, hops);
-  ASSERT_TRUE(runtime->spawn<Hopper>(kPopulation, [](std::uint32_t, Hopper& h) { h.population = kPopulation; }));
+  ASSERT_TRUE(runtime->spawn<Hopper>(kPopulation,
+                                     [](std::uint32_t, Hopper& h) { h.population = kPopulation; }));
   expect_ok(runtime->start());
   std::uint64_t in_flight = 0;
   for (int i = 0; i < 10; ++i) {
@@ -183,7 +188,8 @@ TEST_P(Cuts, BlocksInFlightComeBackWhole) {
   std::uint64_t handled = 0;
   expect_ok(resumed->for_each_slot([&](const SlotHeader& slot, auto state, auto) {
     handled += slot.handled;
-    for (const std::uint32_t errors : reinterpret_cast<const Carrier*>(state.data())->errors) EXPECT_EQ(errors, 0u);
+    for (const std::uint32_t errors : reinterpret_cast<const Carrier*>(state.data())->errors)
+      EXPECT_EQ(errors, 0u);
   }));
   EXPECT_EQ(handled, std::uint64_t{kCarriers} * (kRounds + 1));
 }
@@ -191,7 +197,8 @@ TEST_P(Cuts, BlocksInFlightComeBackWhole) {
 TEST(CutProgress, CompletesWhileTheApplicationIsPaused) {
   TempDir dir;
   auto runtime = make_runtime<Hopper>({2, 1}, saving_in(dir));
-  auto hoppers = runtime->spawn<Hopper>(kPopulation, [](std::uint32_t, Hopper& h) { h.population = kPopulation; });
+  auto hoppers = runtime->spawn<Hopper>(
+      kPopulation, [](std::uint32_t, Hopper& h) { h.population = kPopulation; });
   ASSERT_TRUE(hoppers);
   expect_ok(runtime->start(true));
   for (std::uint32_t i = 0; i < 100; ++i) expect_ok(runtime->send((*hoppers)[i], Token{3}));
@@ -273,7 +280,8 @@ TEST(CutClock, StampsAfterARestoreExceedEveryStampBefore) {
   std::uint64_t newest = 0;
   {
     auto runtime = make_runtime<Hopper>({2, 1}, saving_in(dir));
-    runtime->on_output<Token>([&](const Token&, const OutputInfo& info) { newest = std::max(newest, info.hlc); });
+    runtime->on_output<Token>(
+        [&](const Token&, const OutputInfo& info) { newest = std::max(newest, info.hlc); });
     auto hoppers = runtime->spawn<Hopper>(10, [](std::uint32_t, Hopper& h) { h.population = 10; });
     expect_ok(runtime->start());
     expect_ok(runtime->send((*hoppers)[0], Token{100}));
@@ -284,7 +292,8 @@ TEST(CutClock, StampsAfterARestoreExceedEveryStampBefore) {
   ASSERT_GT(newest, 0u);
   auto resumed = make_runtime<Hopper>({1, 1}, saving_in(dir));
   std::uint64_t oldest_new = ~std::uint64_t{0};
-  resumed->on_output<Token>([&](const Token&, const OutputInfo& info) { oldest_new = std::min(oldest_new, info.hlc); });
+  resumed->on_output<Token>(
+      [&](const Token&, const OutputInfo& info) { oldest_new = std::min(oldest_new, info.hlc); });
   ASSERT_TRUE(resumed->restore_latest());
   expect_ok(resumed->start());
   expect_ok(resumed->send(ref<Hopper>{ActorId::make(0, 0)}, Token{0}));

@@ -19,13 +19,15 @@ struct Shape {
   std::uint32_t lanes;
 };
 inline std::string shape_name(const testing::TestParamInfo<Shape>& info) {
-  return std::to_string(info.param.workers) + "workers_" + std::to_string(info.param.lanes) + "lanes";
+  return std::to_string(info.param.workers) + "workers_" + std::to_string(info.param.lanes) +
+         "lanes";
 }
 
 template <Actor... As>
 std::unique_ptr<Runtime> make_runtime(const Shape& shape, RuntimeOptions options = {}) {
   options.workers = shape.workers;
-  auto runtime = Runtime::create(make_host_executor<As...>({.lanes_per_worker = shape.lanes}), std::move(options));
+  auto runtime = Runtime::create(make_host_executor<As...>({.lanes_per_worker = shape.lanes}),
+                                 std::move(options));
   if (!runtime) {
     ADD_FAILURE() << runtime.error().message;
     std::abort();
@@ -39,8 +41,14 @@ inline void expect_ok(const Result<void>& result) {
 
 /// Capacities so small that inboxes, outboxes and stashes fill up all the time.
 inline Capacities tiny_capacities() {
-  return {.inbox_slots = 16, .outbox_slots = 16, .stash_slots = 16, .slab_blocks = 8, .slab_block_bytes = 256,
-          .h2k_slots = 8, .k2h_slots = 8, .snapshot_ring_bytes = 1 << 20};
+  return {.inbox_slots = 16,
+          .outbox_slots = 16,
+          .stash_slots = 16,
+          .slab_blocks = 8,
+          .slab_block_bytes = 256,
+          .h2k_slots = 8,
+          .k2h_slots = 8,
+          .snapshot_ring_bytes = 1 << 20};
 }
 
 /// A token hops to random actors; its journey ends after `hops`.
@@ -103,7 +111,8 @@ struct Counter {
   RK_FN void on(const Numbered& message, Ctx& ctx) {
     if (!ctx.leader()) return;
     const std::uint32_t source = ctx.sender().index();
-    if (message.number != next[source] || ctx.source_sequence() <= last_sequence[source]) ++violations;
+    if (message.number != next[source] || ctx.source_sequence() <= last_sequence[source])
+      ++violations;
     next[source] = message.number + 1;
     last_sequence[source] = ctx.source_sequence();
   }
@@ -166,7 +175,8 @@ struct Carrier {
     if (parcel.round == rounds) return;
     auto out = ctx.template block<std::uint32_t>(kNumbers);
     const std::uint32_t round = parcel.round + 1;
-    for (std::uint32_t i = ctx.group().rank(); i < kNumbers; i += ctx.group().size()) out[i] = round * 1000 + i;
+    for (std::uint32_t i = ctx.group().rank(); i < kNumbers; i += ctx.group().size())
+      out[i] = round * 1000 + i;
     ctx.send(next, Parcel{round}, out);
   }
 };

@@ -8,7 +8,9 @@ namespace {
 
 class Workers : public testing::TestWithParam<Shape> {};
 
-INSTANTIATE_TEST_SUITE_P(Shapes, Workers, testing::Values(Shape{1, 1}, Shape{2, 1}, Shape{4, 1}, Shape{1, 4}, Shape{2, 4}),
+INSTANTIATE_TEST_SUITE_P(Shapes, Workers,
+                         testing::Values(Shape{1, 1}, Shape{2, 1}, Shape{4, 1}, Shape{1, 4},
+                                         Shape{2, 4}),
                          shape_name);
 
 TEST_P(Workers, TokensAreConservedWhenEveryQueueIsTiny) {
@@ -16,7 +18,8 @@ TEST_P(Workers, TokensAreConservedWhenEveryQueueIsTiny) {
   constexpr std::uint32_t kTokens = 24;
   constexpr std::uint32_t kHops = 200;
   auto runtime = make_runtime<Hopper>(GetParam(), {.capacity = tiny_capacities()});
-  auto hoppers = runtime->spawn<Hopper>(kPopulation, [](std::uint32_t, Hopper& h) { h.population = kPopulation; });
+  auto hoppers = runtime->spawn<Hopper>(
+      kPopulation, [](std::uint32_t, Hopper& h) { h.population = kPopulation; });
   ASSERT_TRUE(hoppers);
   std::uint32_t outputs = 0;
   runtime->on_output<Token>([&](const Token&, const OutputInfo&) { ++outputs; });
@@ -47,7 +50,8 @@ TEST_P(Workers, TokensAreConservedWhenEveryQueueIsTiny) {
 TEST_P(Workers, MessagesOfAPairKeepTheirOrderThroughOutboxAndStash) {
   constexpr std::uint32_t kBursters = 6;
   constexpr std::uint32_t kBursts = 100;
-  auto runtime = make_runtime<Burster, Counter>(GetParam(), {.capacity = tiny_capacities(), .placement = Placement::spread});
+  auto runtime = make_runtime<Burster, Counter>(
+      GetParam(), {.capacity = tiny_capacities(), .placement = Placement::spread});
   auto bursters = runtime->spawn<Burster>(kBursters, [&](std::uint32_t, Burster& b) {
     b.counters[0] = {ActorId::make(kBursters, 0)};
     b.counters[1] = {ActorId::make(kBursters + 1, 0)};
@@ -72,7 +76,8 @@ TEST_P(Workers, MessagesOfAPairKeepTheirOrderThroughOutboxAndStash) {
 TEST_P(Workers, BlocksArriveWholeAndAreNeverLeaked) {
   constexpr std::uint32_t kCarriers = 7;
   constexpr std::uint32_t kRounds = 600;  // far more than there are blocks
-  auto runtime = make_runtime<Carrier>(GetParam(), {.capacity = tiny_capacities(), .placement = Placement::spread});
+  auto runtime = make_runtime<Carrier>(
+      GetParam(), {.capacity = tiny_capacities(), .placement = Placement::spread});
   auto carriers = runtime->spawn<Carrier>(kCarriers, [](std::uint32_t i, Carrier& c) {
     c.next = {ActorId::make((i + 1) % kCarriers, 0)};
     c.rounds = kRounds;
@@ -86,7 +91,8 @@ TEST_P(Workers, BlocksArriveWholeAndAreNeverLeaked) {
   std::uint64_t handled = 0;
   expect_ok(runtime->for_each_slot([&](const SlotHeader& slot, auto state, auto) {
     handled += slot.handled;
-    for (const std::uint32_t errors : reinterpret_cast<const Carrier*>(state.data())->errors) EXPECT_EQ(errors, 0u);
+    for (const std::uint32_t errors : reinterpret_cast<const Carrier*>(state.data())->errors)
+      EXPECT_EQ(errors, 0u);
   }));
   EXPECT_EQ(handled, 3u * (kRounds + 1));
 }
@@ -146,10 +152,13 @@ TEST(WorkerErrors, MessageToNobodyBecomesADeadLetterAndTheRunStillEnds) {
 TEST(WorkerErrors, SendToNobodyFromTheHostIsRefused) {
   auto runtime = make_runtime<Hopper>({1, 1});
   ASSERT_TRUE(runtime->spawn<Hopper>(1, [](std::uint32_t, Hopper& h) { h.population = 1; }));
-  EXPECT_EQ(runtime->send(ref<Hopper>{ActorId::make(0, 0)}, Token{1}).error().code, ErrorCode::closed);
+  EXPECT_EQ(runtime->send(ref<Hopper>{ActorId::make(0, 0)}, Token{1}).error().code,
+            ErrorCode::closed);
   expect_ok(runtime->start());
-  EXPECT_EQ(runtime->send(ref<Hopper>{ActorId::make(1, 0)}, Token{1}).error().code, ErrorCode::not_found);
-  EXPECT_EQ(runtime->send(ref<Hopper>{ActorId::make(0, 1)}, Token{1}).error().code, ErrorCode::not_found);
+  EXPECT_EQ(runtime->send(ref<Hopper>{ActorId::make(1, 0)}, Token{1}).error().code,
+            ErrorCode::not_found);
+  EXPECT_EQ(runtime->send(ref<Hopper>{ActorId::make(0, 1)}, Token{1}).error().code,
+            ErrorCode::not_found);
 }
 
 struct Order {
@@ -177,7 +186,8 @@ struct Rogue {
 class BrokenContract : public testing::TestWithParam<std::pair<std::uint32_t, const char*>> {};
 INSTANTIATE_TEST_SUITE_P(Kinds, BrokenContract,
                          testing::Values(std::pair{1u, "ctx.fail(42)"}, std::pair{2u, "max_sends"},
-                                         std::pair{3u, "max_blocks"}, std::pair{4u, "max_host_sends"}));
+                                         std::pair{3u, "max_blocks"},
+                                         std::pair{4u, "max_host_sends"}));
 
 TEST_P(BrokenContract, EndsTheRunAndNamesTheActorAndTheRemedy) {
   auto runtime = make_runtime<Rogue>({2, 1});
@@ -190,11 +200,13 @@ TEST_P(BrokenContract, EndsTheRunAndNamesTheActorAndTheRemedy) {
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, ErrorCode::handler_failed);
   EXPECT_NE(report.error().message.find("actor 3"), std::string::npos) << report.error().message;
-  EXPECT_NE(report.error().message.find(GetParam().second), std::string::npos) << report.error().message;
+  EXPECT_NE(report.error().message.find(GetParam().second), std::string::npos)
+      << report.error().message;
 }
 
 TEST(WorkerStalls, QueuesThatWaitForEachOtherAreReportedNotWaitedForForever) {
-  auto runtime = make_runtime<Doubler>({2, 1}, {.capacity = tiny_capacities(), .stall_deadline = std::chrono::seconds(1)});
+  auto runtime = make_runtime<Doubler>(
+      {2, 1}, {.capacity = tiny_capacities(), .stall_deadline = std::chrono::seconds(1)});
   auto doublers = runtime->spawn<Doubler>(4, [](std::uint32_t, Doubler&) {});
   ASSERT_TRUE(doublers);
   expect_ok(runtime->start());
