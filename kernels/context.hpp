@@ -115,6 +115,9 @@ class Context {
   RK_FN void send_to_host(const M& message) {
     static_assert(Message<M>,
                   "an output is trivially copyable, has a tag up to 255 and at most 80 bytes");
+    static_assert(sizeof(M) <= Worker::kInlineBytes,
+                  "this program's messages are small and so are its slots: an output of this size "
+                  "needs a message of at least 17 bytes in some actor's `messages`");
     if (leader())
       worker_.send_to_host(slot_, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
   }

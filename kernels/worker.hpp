@@ -32,6 +32,9 @@ namespace rk {
 template <class Program, class Group>
 class Worker {
  public:
+  static constexpr std::size_t kInlineBytes =
+      Program::kMessageSlotBytes - sizeof(MessageHeader);
+
   RK_FN Worker(const SystemView& system, std::uint32_t index)
       : system_(system),
         self_(system.workers[index]),

@@ -211,9 +211,10 @@ class Runtime {
       callback(message, info);
     });
   }
-  /// The application's part of a checkpoint. `save` runs at the host's cut; whatever it writes
-  /// elsewhere (a file sink) it must sync itself before it returns. `load` runs in restore_latest.
-  void on_cut(std::function<std::vector<std::byte>()> save,
+  /// The application's part of a checkpoint. `save` runs at the host's cut; what it writes elsewhere
+  /// (a file sink) it must sync itself before it returns. If it fails, so does the checkpoint; the
+  /// run goes on. `load` runs in restore_latest.
+  void on_cut(std::function<Result<std::vector<std::byte>>()> save,
               std::function<Result<void>(std::span<const std::byte>)> load);
   /// Streams input: called again and again; sends what fits and returns. What it remembers about
   /// its position is consistent with the cut, because both run under the lane's lock.

@@ -286,26 +286,26 @@ class AcousticsExample final : public tools::Example {
       if (simulation->failure()) return unexpected(*simulation->failure());
       return tools::stopped_exit_code(report);
     }
-    bool keep_sink = false;
+    int status = 0;
     if (!run.checkpoint_dir.empty()) {
       // so that the same command, given again, finds the job done even when it was killed while
       // writing the output
       if (auto last = runtime.checkpoint_now(); !last) {
-        keep_sink = true;
-        std::fprintf(stderr, "rk: WARNING: no checkpoint of the finished run: %s\n",
+        status = exit_code(last.error().code);
+        std::fprintf(stderr, "rk: the output is complete, but the run could not be saved: %s\n",
                      last.error().message.c_str());
       }
     }
     RK_TRY_ASSIGN(const Recording recording, simulation->finish());
     auto summary = summarize(options_, job, *simulation, restored.restored, first_step, seconds);
     RK_TRY(write_files(job, recording, summary));
-    if (!keep_sink) simulation->discard_sink();
+    if (status == 0) simulation->discard_sink();
     if (run.json) {
       std::printf("%s\n", summary.dump().c_str());
     } else {
       print_summary(summary);
     }
-    return 0;
+    return status;
   }
 
   Result<void> write_files(const Job& job, const Recording& recording,

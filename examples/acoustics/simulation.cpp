@@ -169,11 +169,11 @@ FeedState Simulation::feed(Feed& out) {
 
 std::uint32_t Simulation::step() const { return load_relaxed<Scope::system>(confirmed_); }
 
-std::vector<std::byte> Simulation::save() {
+Result<std::vector<std::byte>> Simulation::save() {
   const FeedPosition position{1, fed_, confirmed_, 0};
   std::vector<std::byte> state(sizeof(position));
   std::memcpy(state.data(), &position, sizeof(position));
-  const std::vector<std::byte> sink = sink_.save();
+  RK_TRY_ASSIGN(const std::vector<std::byte> sink, sink_.save());
   state.insert(state.end(), sink.begin(), sink.end());
   return state;
 }

@@ -56,7 +56,7 @@ class Simulation {
   void connect();
   [[nodiscard]] Tile make_tile(std::uint32_t id) const;
   [[nodiscard]] FeedState feed(Feed& out);
-  [[nodiscard]] std::vector<std::byte> save();
+  [[nodiscard]] Result<std::vector<std::byte>> save();
   [[nodiscard]] Result<void> load(std::span<const std::byte> state);
 
   Job job_;

@@ -195,10 +195,11 @@ void MicSink::fail_with(ErrorCode code, const std::string& what, int error) {
   failure_ = Error{code, error, what + ": " + std::strerror(error)};
 }
 
-std::vector<std::byte> MicSink::save() {
+Result<std::vector<std::byte>> MicSink::save() {
   flush();
   if (fd_ >= 0 && !failure_ && ::fsync(fd_) != 0)
     fail_with(code_of(errno), "cannot sync " + path_, errno);
+  if (failure_) return unexpected(*failure_);
   const StateHeader header{kStateVersion, static_cast<std::uint32_t>(pending_.size()), rows_,
                            total_rows_, hash_};
   std::vector<std::byte> state;

@@ -35,9 +35,9 @@ class MicSink {
   /// file is missing, shorter than then, or holds something else; it is not changed then. A
   /// complete recording may do without its file.
   [[nodiscard]] Result<void> restore(std::span<const std::byte> state);
-  /// Writes and fsyncs the complete rows. A failure is kept for failure(); the rows stay in memory
-  /// and in the state.
-  [[nodiscard]] std::vector<std::byte> save();
+  /// Writes and fsyncs the complete rows; the others go into the state. A failure is also kept for
+  /// failure(); the rows stay in memory.
+  [[nodiscard]] Result<std::vector<std::byte>> save();
 
   /// Samples first.. of one microphone; false when they do not follow what it delivered before.
   [[nodiscard]] bool add(std::uint32_t mic, std::uint32_t first, std::span<const float> samples);

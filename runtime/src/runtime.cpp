@@ -75,7 +75,7 @@ Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32
 void Runtime::on_output_bytes(std::uint8_t tag, OutputCallback callback) {
   impl_->outputs[tag] = std::move(callback);
 }
-void Runtime::on_cut(std::function<std::vector<std::byte>()> save,
+void Runtime::on_cut(std::function<Result<std::vector<std::byte>>()> save,
                      std::function<Result<void>(std::span<const std::byte>)> load) {
   impl_->save_app = std::move(save);
   impl_->load_app = std::move(load);

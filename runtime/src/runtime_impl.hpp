@@ -92,7 +92,7 @@ struct Runtime::Impl {
   std::uint32_t host_source_sequence = 0;
 
   std::array<OutputCallback, 256> outputs;
-  std::function<std::vector<std::byte>()> save_app;
+  std::function<Result<std::vector<std::byte>>()> save_app;
   std::function<Result<void>(std::span<const std::byte>)> load_app;
   std::function<FeedState(Feed&)> feed;
   FeedState feed_state = FeedState::ended;

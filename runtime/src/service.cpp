@@ -106,13 +106,14 @@ void Runtime::Impl::begin_checkpoint() {
   auto epoch = directory->next_epoch();
   if (!epoch) return finish_checkpoint(unexpected(epoch.error()));
   const std::lock_guard lock(lane->mutex);
+  auto app = save_app ? save_app() : Result(std::vector<std::byte>{});
+  if (!app) return finish_checkpoint(unexpected(app.error()));
   checkpoint::HostCut cut;
   cut.epoch = std::max(static_cast<std::uint32_t>(*epoch), lane->epoch() + 1);
   cut.created_at_us = wall_clock_us();
   cut.channels = lane->begin_cut(cut.epoch);
   cut.hlc = lane->hlc();
-  cut.app_state =
-      encode_host_state(lane->source_sequence(), save_app ? save_app() : std::vector<std::byte>{});
+  cut.app_state = encode_host_state(lane->source_sequence(), *app);
   cut.app = options.checkpoint.identity;
   // the drain must know the epoch before the first record of it can appear
   drain->open(std::move(cut));

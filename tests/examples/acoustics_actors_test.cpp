@@ -168,7 +168,7 @@ TEST(AcousticsSink, RowsWaitForTheLastMicrophoneAndSurviveARestart) {
     ASSERT_TRUE(sink.create());
     ASSERT_TRUE(sink.add(0, 0, std::span(a).first(3)));
     ASSERT_TRUE(sink.add(1, 0, std::span(b).first(1)));
-    state = sink.save();
+    state = sink.save().value();
     EXPECT_EQ(fs::file_size(path), 8u);
     EXPECT_FALSE(sink.add(1, 3, std::span(b).first(1))) << "a gap";
     EXPECT_FALSE(sink.add(0, 0, std::span(a).first(1))) << "a repeat";
@@ -197,7 +197,7 @@ TEST(AcousticsSink, AMissingShortOrForeignFileIsRefusedAndLeftAlone) {
     MicSink sink(path, 1, 4);
     ASSERT_TRUE(sink.create());
     ASSERT_TRUE(sink.add(0, 0, samples));
-    state = sink.save();
+    state = sink.save().value();
   }
   fs::rename(path, path + ".moved");
   EXPECT_EQ(MicSink(path, 1, 4).restore(state).error().code, ErrorCode::not_found);

@@ -275,6 +275,26 @@ TEST(CutDeadline, IsAbandonedWithAnExplanationAndTheNextOneSucceeds) {
   EXPECT_EQ(runtime->stats().checkpoint_failures, 1u);
 }
 
+TEST(CutApplication, AFailedSaveFailsTheCheckpointAndNothingElse) {
+  TempDir dir;
+  auto runtime = make_runtime<Hopper>({2, 1}, saving_in(dir));
+  bool broken = true;
+  runtime->on_cut(
+      [&]() -> Result<std::vector<std::byte>> {
+        if (broken) return fail(ErrorCode::no_space, "the sink is full");
+        return std::vector<std::byte>(4);
+      },
+      [](std::span<const std::byte>) -> Result<void> { return {}; });
+  ASSERT_TRUE(runtime->spawn<Hopper>(10, [](std::uint32_t, Hopper& h) { h.population = 10; }));
+  expect_ok(runtime->start());
+  auto cost = runtime->checkpoint_now();
+  ASSERT_FALSE(cost);
+  EXPECT_EQ(cost.error().code, ErrorCode::no_space);
+  EXPECT_EQ(cost.error().message, "the sink is full");
+  broken = false;
+  ASSERT_TRUE(runtime->checkpoint_now());
+}
+
 TEST(CutClock, StampsAfterARestoreExceedEveryStampBefore) {
   TempDir dir;
   std::uint64_t newest = 0;
