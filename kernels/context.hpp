@@ -83,7 +83,7 @@ class Context {
   [[nodiscard]] RK_FN Block<T> block(std::uint32_t count) {
     BlockRef ref{};
     bool granted = false;
-    if (leader()) granted = worker_.take_block(static_cast<std::uint32_t>(count * sizeof(T)), ref);
+    if (leader()) granted = worker_.take_block(std::uint64_t{count} * sizeof(T), ref);
     granted = group_.broadcast(granted);
     if (!granted) return {};
     ref = group_.broadcast(ref);

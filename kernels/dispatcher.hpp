@@ -51,7 +51,10 @@ class Dispatcher {
     if (version == version_) return false;
     version_ = version;
     DeviceControl& to = *system_->device_control;
-    const std::uint32_t cut_epoch = load_relaxed<Scope::system>(from.cut_epoch);
+    // acquire: the operands read after these are at least as new; pairs with the host's release
+    const std::uint32_t cut_epoch = load_acquire<Scope::system>(from.cut_epoch);
+    const std::uint32_t read_request = load_acquire<Scope::system>(from.read_request);
+    const std::uint32_t step_request = load_acquire<Scope::system>(from.step_request);
     closed_ = load_relaxed<Scope::system>(from.closed_epoch);
     if (cut_epoch != epoch_) {
       epoch_ = cut_epoch;
@@ -64,12 +67,13 @@ class Dispatcher {
     store_relaxed<Scope::device>(to.run_state, run_state);
     store_relaxed<Scope::device>(to.cut_epoch, cut_epoch);
     store_relaxed<Scope::device>(to.closed_epoch, closed_);
-    store_relaxed<Scope::device>(to.read_actor, load_relaxed<Scope::system>(from.read_actor));
-    store_relaxed<Scope::device>(to.read_request, load_relaxed<Scope::system>(from.read_request));
-    store_relaxed<Scope::device>(to.step_budget, load_relaxed<Scope::system>(from.step_budget));
-    store_relaxed<Scope::device>(to.step_request, load_relaxed<Scope::system>(from.step_request));
     store_relaxed<Scope::device>(to.clock_offset_us,
                                  load_relaxed<Scope::system>(from.clock_offset_us));
+    store_relaxed<Scope::device>(to.read_actor, load_relaxed<Scope::system>(from.read_actor));
+    store_relaxed<Scope::device>(to.step_budget, load_relaxed<Scope::system>(from.step_budget));
+    // release: publishes the operands above; pairs with the workers' acquire of the same words
+    store_release<Scope::device>(to.read_request, read_request);
+    store_release<Scope::device>(to.step_request, step_request);
     // release: publishes the words above; pairs with the workers' acquire of the version
     store_release<Scope::device>(to.version, version);
     return true;

@@ -14,7 +14,8 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -87,25 +88,19 @@ class HostExecutor final : public Executor {
     system_ = system;
     dispatcher_ = std::make_unique<Dispatcher>(system_);
     running_ = system_.worker_count * lanes;
-    for (std::uint32_t index = 0; index < system_.worker_count; ++index) {
-      if (lanes == 1) {
-        singles_.push_back(std::make_unique<Worker<Program, SingleGroup>>(system_, index));
-        threads_.emplace_back([this, index, worker = singles_.back().get()] {
-          SingleGroup group;
-          run(*worker, group, index);
-        });
-      } else {
-        groups_.push_back(std::make_unique<ThreadGroup::Shared>(lanes));
-        wides_.push_back(std::make_unique<Worker<Program, ThreadGroup>>(system_, index));
-        for (std::uint32_t lane = 0; lane < lanes; ++lane) {
-          threads_.emplace_back(
-              [this, index, lane, worker = wides_.back().get(), shared = groups_.back().get()] {
-                ThreadGroup group(*shared, lane);
-                run(*worker, group, index);
-              });
-        }
+    try {
+      for (std::uint32_t index = 0; index < system_.worker_count; ++index) {
+        lanes == 1 ? launch_single(index) : launch_group(index, lanes);
       }
+    } catch (const std::system_error& error) {
+      open_gate(Gate::cancelled);
+      for (auto& thread : threads_) thread.join();
+      threads_.clear();
+      return fail(ErrorCode::no_space, std::string("cannot start ") +
+                                           std::to_string(system_.worker_count * lanes) +
+                                           " threads: " + error.what());
     }
+    open_gate(Gate::open);
     return {};
   }
   Result<void> healthy() override { return {}; }
@@ -113,7 +108,7 @@ class HostExecutor final : public Executor {
   Result<void> join(std::chrono::nanoseconds timeout) override {
     {
       std::unique_lock lock(mutex_);
-      if (!ended_.wait_for(lock, timeout, [this] { return running_ == 0; })) {
+      if (!changed_.wait_for(lock, timeout, [this] { return running_ == 0; })) {
         return fail(ErrorCode::deadline_exceeded,
                     std::to_string(running_) +
                         " worker threads have not stopped: a handler does not return");
@@ -137,15 +132,46 @@ class HostExecutor final : public Executor {
   }
 
  private:
+  /// Threads wait here until all of them exist: a worker alone would wait for the others for ever.
+  enum class Gate { closed, open, cancelled };
+
+  void open_gate(Gate state) {
+    const std::lock_guard lock(mutex_);
+    gate_ = state;
+    changed_.notify_all();
+  }
+  void launch_single(std::uint32_t index) {
+    singles_.push_back(std::make_unique<Worker<Program, SingleGroup>>(system_, index));
+    threads_.emplace_back([this, index, worker = singles_.back().get()] {
+      SingleGroup group;
+      run(*worker, group, index);
+    });
+  }
+  void launch_group(std::uint32_t index, std::uint32_t lanes) {
+    groups_.push_back(std::make_unique<ThreadGroup::Shared>(lanes));
+    wides_.push_back(std::make_unique<Worker<Program, ThreadGroup>>(system_, index));
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+      threads_.emplace_back(
+          [this, index, lane, worker = wides_.back().get(), shared = groups_.back().get()] {
+            ThreadGroup group(*shared, lane);
+            run(*worker, group, index);
+          });
+    }
+  }
   template <class W, class Group>
   void run(W& worker, Group& group, std::uint32_t index) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return gate_ != Gate::closed; });
+      if (gate_ == Gate::cancelled) return;
+    }
     worker.run(group, [&] {
       bool worked = false;
       if (index == 0) dispatcher_->turn(worked);
       return worked;
     });
     const std::lock_guard lock(mutex_);
-    if (--running_ == 0) ended_.notify_all();
+    if (--running_ == 0) changed_.notify_all();
   }
 
   HostExecutorOptions options_;
@@ -160,7 +186,8 @@ class HostExecutor final : public Executor {
   std::vector<std::unique_ptr<ThreadGroup::Shared>> groups_;
   std::vector<std::thread> threads_;
   std::mutex mutex_;
-  std::condition_variable ended_;
+  std::condition_variable changed_;
+  Gate gate_ = Gate::closed;
   std::uint32_t running_ = 0;
 };
 

@@ -32,8 +32,7 @@ namespace rk {
 template <class Program, class Group>
 class Worker {
  public:
-  static constexpr std::size_t kInlineBytes =
-      Program::kMessageSlotBytes - sizeof(MessageHeader);
+  static constexpr std::size_t kInlineBytes = Program::kMessageSlotBytes - sizeof(MessageHeader);
 
   RK_FN Worker(const SystemView& system, std::uint32_t index)
       : system_(system),
@@ -74,13 +73,14 @@ class Worker {
     return SlabPool::address(system_, ref);
   }
 
-  RK_FN bool take_block(std::uint32_t bytes, BlockRef& ref) {
+  RK_FN bool take_block(std::uint64_t bytes, BlockRef& ref) {
     if (bytes > system_.capacity.slab_block_bytes)
-      return raise(Fault::block_too_large, bytes), false;
-    if (left_.blocks == 0) return raise(Fault::too_many_blocks, 0), false;
+      return raise(Fault::block_too_large, static_cast<std::uint32_t>(bytes)), false;
+    if (left_.blocks == 0 || unsent_count_ == kMaxUnsent)
+      return raise(Fault::too_many_blocks, 0), false;
     --left_.blocks;
-    ref = slab_.take(bytes);
-    if (unsent_count_ < kMaxUnsent) unsent_[unsent_count_++] = ref.block;
+    ref = slab_.take(static_cast<std::uint32_t>(bytes));
+    unsent_[unsent_count_++] = ref.block;
     return true;
   }
   RK_FN void send(SlotHeader& from, ActorId to, std::uint8_t tag, const std::byte* payload,
@@ -88,13 +88,15 @@ class Worker {
     if (left_.sends == 0) return raise(Fault::too_many_sends, 0);
     --left_.sends;
     const ActorEntry* entry = Outbox::find(system_, to);
+    if (block != nullptr && entry != nullptr && !hand_over(*block)) {
+      return raise(Fault::block_not_owned, block->block);
+    }
     if (entry == nullptr) {
       outbox_.count_dead(index_);
       ++received_;
       ++dead_;
       return;
     }
-    if (block != nullptr) forget_unsent(block->block);
     outbox_.send(entry->worker, stamp(from, to, tag), payload, bytes, block);
   }
   RK_FN void send_to_host(SlotHeader& from, std::uint8_t tag, const std::byte* payload,
@@ -142,7 +144,7 @@ class Worker {
       return action;
     }
     if (open() && background(action)) return action;
-    publish_status();
+    if (worth_publishing()) publish_status();
     if (!worked) backoff_.wait();
     return action;
   }
@@ -156,9 +158,11 @@ class Worker {
     backoff_.reset();
     run_state_ = static_cast<RunState>(load_relaxed<Scope::device>(control.run_state));
     clock_offset_us_ = load_relaxed<Scope::device>(control.clock_offset_us);
+    // acquire: the operands read after these are at least as new; pairs with the dispatcher's
+    // release
+    read_request_ = load_acquire<Scope::device>(control.read_request);
     read_actor_ = load_relaxed<Scope::device>(control.read_actor);
-    read_request_ = load_relaxed<Scope::device>(control.read_request);
-    const std::uint32_t step = load_relaxed<Scope::device>(control.step_request);
+    const std::uint32_t step = load_acquire<Scope::device>(control.step_request);
     if (step != step_request_) {
       step_request_ = step;
       steps_left_ = load_relaxed<Scope::device>(control.step_budget);
@@ -166,6 +170,7 @@ class Worker {
     closed_epoch_ = load_relaxed<Scope::device>(control.closed_epoch);
     const std::uint32_t cut = load_relaxed<Scope::device>(control.cut_epoch);
     if (static_cast<std::int32_t>(cut - epoch_) > 0) take_cut(cut);
+    publish_status();
   }
 
   [[nodiscard]] RK_FN bool open() const { return open_epoch_ > closed_epoch_; }
@@ -177,7 +182,9 @@ class Worker {
     epoch_ = epoch;
     serializer_.begin(epoch);
     refresh_wall_clock();
-    if (epoch <= closed_epoch_) return;  // abandoned before we saw it: its colour still counts
+    // abandoned before we saw it, or our state is broken and must not become a checkpoint: its
+    // colour still counts, and without our cut record it cannot complete
+    if (epoch <= closed_epoch_ || fault_ != Fault::none) return;
     open_epoch_ = epoch;
     unit_cursor_ = 0;
     unsaved_ = self_.unit_count;
@@ -391,12 +398,16 @@ class Worker {
     fault_ = fault;
     fault_code_ = code;
   }
-  RK_FN void forget_unsent(std::uint32_t block) {
+  /// Takes a block off the list of those this handler took and did not send. False: it is not
+  /// there.
+  RK_FN bool hand_over(const BlockRef& ref) {
+    if (ref.pool != index_) return false;
     for (std::uint32_t i = 0; i < unsent_count_; ++i) {
-      if (unsent_[i] != block) continue;
+      if (unsent_[i] != ref.block) continue;
       unsent_[i] = unsent_[--unsent_count_];
-      return;
+      return true;
     }
+    return false;
   }
 
   /// The background share: handlers earn time for it, saving spends it. Capped, so that time earned
@@ -416,8 +427,16 @@ class Worker {
     wall_us_ = wall_clock_us() + static_cast<std::uint64_t>(clock_offset_us_);
   }
 
+  /// While idle: something changed, or the heartbeat is due. Each store crosses the bus on a GPU.
+  [[nodiscard]] RK_FN bool worth_publishing() const {
+    return received_ != published_received_ || outbox_.sent() != published_sent_ ||
+           ticks() - published_at_ > kHeartbeatTicks;
+  }
   RK_FN void publish_status() {
     since_status_ = 0;
+    published_received_ = received_;
+    published_sent_ = outbox_.sent();
+    published_at_ = ticks();
     WorkerStatus& status = *self_.status;
     store_relaxed<Scope::system>(status.epoch, epoch_);
     store_relaxed<Scope::system>(status.stashed, mailbox_.stash_size());
@@ -435,6 +454,8 @@ class Worker {
     store_release<Scope::system>(status.fault, static_cast<std::uint32_t>(fault_));
     if (steps_left_ == 0) store_release<Scope::system>(status.step_done, step_request_);
     store_release<Scope::system>(status.state, static_cast<std::uint32_t>(run_state_));
+    // release: every handler of an older control version has returned; pairs with Runtime::pause
+    store_release<Scope::system>(status.control_version, control_version_);
     // release: publishes the counters of this turn; pairs with the acquire in Runtime::Impl::watch
     store_release<Scope::system>(status.heartbeat, turn_);
   }
@@ -444,6 +465,7 @@ class Worker {
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;
   static constexpr std::int64_t kMaxCreditTicks = 200'000;
+  static constexpr std::uint64_t kHeartbeatTicks = 50'000;
 
   const SystemView system_;
   const WorkerView self_;
@@ -467,7 +489,7 @@ class Worker {
   std::int64_t credit_ = 0;
 
   std::uint32_t control_version_ = 0;
-  RunState run_state_ = RunState::running;
+  RunState run_state_ = RunState::paused;  ///< until the first control version says otherwise
   std::uint32_t read_request_ = 0;
   std::uint32_t read_done_ = 0;
   std::uint32_t read_actor_ = 0;
@@ -477,6 +499,9 @@ class Worker {
 
   std::uint64_t turn_ = 0;
   std::uint32_t since_status_ = 0;
+  std::uint64_t published_received_ = 0;
+  std::uint64_t published_sent_ = 0;
+  std::uint64_t published_at_ = 0;
   std::uint64_t wall_us_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t dead_ = 0;

@@ -117,6 +117,7 @@ constexpr bool handles_v = detail::contains<M>(typename A::messages{});
 struct MessageTypeInfo {
   std::uint8_t tag;
   std::uint32_t bytes;
+  Budget budget{};
 };
 
 /// One actor type of a program, as the host and the manifest see it.
@@ -146,7 +147,7 @@ ActorTypeInfo describe_actor() {
                   "a message is trivially copyable, has a tag up to 255 and at most 80 bytes; send "
                   "more as a block (Ctx::block)");
     (info.messages.push_back(
-         {static_cast<std::uint8_t>(Ms::tag), static_cast<std::uint32_t>(sizeof(Ms))}),
+         {static_cast<std::uint8_t>(Ms::tag), static_cast<std::uint32_t>(sizeof(Ms)), kBudget<Ms>}),
      ...);
   }(typename A::messages{});
   return info;

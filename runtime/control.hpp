@@ -4,10 +4,13 @@
 //   host --(HostControl, host memory)--> dispatcher --(DeviceControl, device memory)--> workers
 //   workers --(WorkerStatus, host memory)--> host
 //
-// `version` is the commit word of each block: the writer changes the other words (relaxed), then
-// stores a new version with release; a reader that acquires a version it has not seen reads them
-// all. A reader may see newer values than its version stands for; each word is monotonic or
-// independent, so that is harmless, and the next version makes it look again.
+// `version` is the commit word of each block: the writer changes other words, then stores a new
+// version with release; a reader that acquires a version it has not seen reads them all. It may see
+// newer words than its version stands for. That is harmless for a word that stands alone; words
+// with an operand (cut_epoch and cut_position, read_request and read_actor, step_request and
+// step_budget) are stored after it with release and loaded before it with acquire, so that a
+// request is never seen with an older operand. A newer operand with an older request changes
+// nothing: that request was served before the host made the next.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -60,6 +63,7 @@ enum class Fault : std::uint32_t {
   block_too_large,   ///< a block larger than Capacities::slab_block_bytes
   too_many_outputs,  ///< more host sends than the message type declares
   unknown_message,   ///< a tag the actor does not handle
+  block_not_owned,   ///< a block was sent twice, or was not taken by this handler
 };
 
 /// Written by one worker, read by the host. Counters lag behind what the worker did: it publishes
@@ -77,8 +81,8 @@ struct alignas(64) WorkerStatus {
   std::uint32_t fault_code;   ///< of ctx.fail
   std::uint32_t fault_actor;  ///< ActorId::word
   std::uint32_t fault_tag;
-  std::uint32_t epoch;  ///< newest cut taken
-  std::uint32_t reserved;
+  std::uint32_t epoch;             ///< newest cut taken
+  std::uint32_t control_version;   ///< newest DeviceControl::version that was obeyed
   std::uint64_t stashed;           ///< messages in the stash now
   std::uint64_t outbox;            ///< messages in the outbox now
   std::uint64_t stash_total;       ///< messages ever set aside

@@ -211,9 +211,9 @@ class Runtime {
       callback(message, info);
     });
   }
-  /// The application's part of a checkpoint. `save` runs at the host's cut; what it writes elsewhere
-  /// (a file sink) it must sync itself before it returns. If it fails, so does the checkpoint; the
-  /// run goes on. `load` runs in restore_latest.
+  /// The application's part of a checkpoint. `save` runs at the host's cut; what it writes
+  /// elsewhere (a file sink) it must sync itself before it returns. If it fails, so does the
+  /// checkpoint; the run goes on. `load` runs in restore_latest.
   void on_cut(std::function<Result<std::vector<std::byte>>()> save,
               std::function<Result<void>(std::span<const std::byte>)> load);
   /// Streams input: called again and again; sends what fits and returns. What it remembers about
@@ -255,10 +255,8 @@ class Runtime {
   /// A copy of an actor's state at a handler boundary, while it runs or after stop().
   template <Actor A>
   Result<A> read(ref<A> actor) {
-    auto slot = read_slot(actor.id);
+    auto slot = read_typed(actor.id, detail::name_hash(detail::actor_name<A>()));
     if (!slot) return unexpected(slot.error());
-    if (slot->size() < sizeof(SlotHeader) + sizeof(A))
-      return fail(ErrorCode::invalid_argument, "another actor type");
     A state;
     std::memcpy(&state, slot->data() + sizeof(SlotHeader), sizeof(A));
     return state;
@@ -294,6 +292,7 @@ class Runtime {
   using OutputCallback = std::function<void(const std::byte*, const OutputInfo&)>;
   Result<std::uint32_t> spawn_actors(std::uint64_t type_hash, std::uint32_t count,
                                      SpawnOptions options, InitSlot init);
+  Result<std::vector<std::byte>> read_typed(ActorId actor, std::uint64_t type_hash);
   void on_output_bytes(std::uint8_t tag, OutputCallback callback);
   Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
                           std::uint32_t bytes);

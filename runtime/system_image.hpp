@@ -69,6 +69,9 @@ struct PlacedSystem {
 /// range.
 [[nodiscard]] Result<Capacities> round_capacities(const Capacities& capacity);
 
+/// invalid_argument if a handler declares more than the (rounded) capacities can ever grant.
+[[nodiscard]] Result<void> check_budgets(const ProgramInfo& program, const Capacities& capacity);
+
 /// Allocates the executor's memory and writes the initial image. Its memory lives as long as the
 /// executor.
 [[nodiscard]] Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,

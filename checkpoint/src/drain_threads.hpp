@@ -2,6 +2,7 @@
 // drain_loop.cpp (drain thread), drain_writer.cpp (writers).
 #pragma once
 
+#include <atomic>
 #include <ringkernel/checkpoint/drain.hpp>
 #include <ringkernel/checkpoint/src/drain_stream.hpp>
 #include <ringkernel/checkpoint/src/drain_writer.hpp>
@@ -96,7 +97,7 @@ class DrainThreads final : public Drain {
   std::atomic<bool> streamed_{false};
 
   // Service thread.
-  bool busy_ = false;
+  std::atomic<bool> busy_{false};  ///< stop() may ask from another thread than the service thread
   bool stopped_ = false;
   std::shared_ptr<OpenCut> service_cut_;
 

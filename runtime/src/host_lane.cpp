@@ -93,7 +93,8 @@ std::vector<CutChannel> HostLane::begin_cut(std::uint32_t epoch) {
 
 void HostLane::publish_cut() {
   store_relaxed<Scope::system>(system_.host_control->cut_position, h2k_.position());
-  store_relaxed<Scope::system>(system_.host_control->cut_epoch, epoch_);
+  // release, here and below: publishes the operand; pairs with the dispatcher's acquire
+  store_release<Scope::system>(system_.host_control->cut_epoch, epoch_);
   publish_control();
 }
 
@@ -109,13 +110,13 @@ void HostLane::set_run_state(RunState state) {
 
 void HostLane::request_read(std::uint32_t request, ActorId actor) {
   store_relaxed<Scope::system>(system_.host_control->read_actor, actor.word);
-  store_relaxed<Scope::system>(system_.host_control->read_request, request);
+  store_release<Scope::system>(system_.host_control->read_request, request);
   publish_control();
 }
 
 void HostLane::request_step(std::uint32_t request, std::uint64_t messages) {
   store_relaxed<Scope::system>(system_.host_control->step_budget, messages);
-  store_relaxed<Scope::system>(system_.host_control->step_request, request);
+  store_release<Scope::system>(system_.host_control->step_request, request);
   publish_control();
 }
 

@@ -58,6 +58,7 @@ class HostLane {
   void set_clock_offset(std::int64_t offset_us);
 
   [[nodiscard]] std::uint32_t epoch() const { return epoch_; }
+  [[nodiscard]] std::uint32_t control_version() const { return control_version_; }
   [[nodiscard]] std::uint32_t source_sequence() const { return source_sequence_; }
   [[nodiscard]] std::uint64_t sent() const { return sent_; }
   [[nodiscard]] std::uint64_t received() const { return received_; }

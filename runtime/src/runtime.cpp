@@ -21,7 +21,9 @@ Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() = default;
 
 Runtime::Impl::~Impl() {
-  if (phase == Phase::running) (void)stop();
+  (void)stop();
+  // its threads call back into members that are destroyed before it
+  drain.reset();
 }
 
 Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> executor,
@@ -39,6 +41,7 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> execu
                     impl->executor->name() + " executor runs at most " + std::to_string(most));
   }
   RK_TRY_ASSIGN(impl->options.capacity, round_capacities(impl->options.capacity));
+  RK_TRY(check_budgets(impl->executor->program(), impl->options.capacity));
   RK_TRY(impl->open_checkpoints());
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }
@@ -64,10 +67,10 @@ Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32
   }
   for (std::uint32_t i = 0; i < count; ++i) {
     impl.actors.push_back(
-        {ActorId::make(first + i, 0), impl.place(i, count),
-         static_cast<std::uint32_t>(type - types.begin()),
+        {ActorId::make(first + i, 0), 0, static_cast<std::uint32_t>(type - types.begin()),
          options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes});
   }
+  impl.group_of.insert(impl.group_of.end(), count, static_cast<std::uint32_t>(impl.groups.size()));
   impl.groups.push_back({first, count, std::move(init)});
   return first;
 }
@@ -92,7 +95,7 @@ Result<RunReport> Runtime::run(RunOptions options) {
     const std::lock_guard lock(impl.mutex);
     impl.quiescent = false;
   }
-  impl.set_run_state(RunState::running);
+  (void)impl.set_run_state(RunState::running);
   const auto began = Impl::Clock::now();
   RunReport report;
   {
@@ -117,29 +120,30 @@ Result<RunReport> Runtime::run(RunOptions options) {
     RK_TRY(impl.checkpoint_now());
     report.saved = true;
   }
-  impl.set_run_state(RunState::paused);
+  RK_TRY(impl.pause());
   return report;
 }
 
-void Runtime::Impl::set_run_state(RunState state) {
+std::uint32_t Runtime::Impl::set_run_state(RunState state) {
   const std::lock_guard lane_lock(lane->mutex);
   lane->set_run_state(state);
   const std::lock_guard lock(mutex);
   wanted_state = state;
+  return lane->control_version();
 }
 
-Result<void> Runtime::pause() {
-  Impl& impl = *impl_;
-  if (impl.phase != Impl::Phase::running) return fail(ErrorCode::closed, "nothing runs");
-  impl.set_run_state(RunState::paused);
-  const auto deadline = Impl::Clock::now() + kReadTimeout;
-  for (std::uint32_t w = 0; w < impl.workers; ++w) {
-    // acquire: pairs with the worker's release of its state
-    while (load_acquire<Scope::system>(impl.system.workers[w].status->state) !=
-           static_cast<std::uint32_t>(RunState::paused)) {
-      if (Impl::Clock::now() > deadline) {
-        return fail(ErrorCode::deadline_exceeded,
-                    "worker " + std::to_string(w) + " does not pause: its handler does not return");
+/// Waits until every worker has obeyed a control version: handlers that ran under an older one have
+/// returned.
+Result<void> Runtime::Impl::wait_for_control(std::uint32_t version) const {
+  const auto deadline = Clock::now() + kReadTimeout;
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    std::uint32_t& seen = system.workers[w].status->control_version;
+    // acquire: pairs with the worker's release of the version
+    while (static_cast<std::int32_t>(load_acquire<Scope::system>(seen) - version) < 0) {
+      if (Clock::now() > deadline) {
+        return fail(
+            ErrorCode::deadline_exceeded,
+            "worker " + std::to_string(w) + " does not answer: its handler does not return");
       }
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
@@ -147,40 +151,58 @@ Result<void> Runtime::pause() {
   return {};
 }
 
+Result<void> Runtime::pause() {
+  if (impl_->phase != Impl::Phase::running) return fail(ErrorCode::closed, "nothing runs");
+  return impl_->pause();
+}
+Result<void> Runtime::Impl::pause() { return wait_for_control(set_run_state(RunState::paused)); }
+
 Result<void> Runtime::resume() {
   if (impl_->phase != Impl::Phase::running) return fail(ErrorCode::closed, "nothing runs");
-  impl_->set_run_state(RunState::running);
+  (void)impl_->set_run_state(RunState::running);
   return {};
 }
 
 Result<void> Runtime::step(std::uint64_t messages) {
-  Impl& impl = *impl_;
-  RK_TRY(pause());
-  std::uint32_t request = 0;
+  if (impl_->phase != Impl::Phase::running) return fail(ErrorCode::closed, "nothing runs");
+  RK_TRY(impl_->pause());
+  return impl_->step(messages);
+}
+
+Result<void> Runtime::Impl::step(std::uint64_t messages) {
+  const auto request_step = [this](std::uint64_t budget) {
+    const std::lock_guard lane_lock(lane->mutex);
+    const std::uint32_t request = ++last_step;
+    lane->request_step(request, budget);
+    return std::pair(request, lane->control_version());
+  };
+  const auto [request, version] = request_step(messages);
+  RK_TRY(wait_for_control(version));
   {
-    const std::lock_guard lane_lock(impl.lane->mutex);
-    const std::lock_guard lock(impl.mutex);
-    request = load_relaxed<Scope::system>(impl.system.host_control->step_request) + 1;
-    impl.quiescent = false;
-    impl.lane->request_step(request, messages);
+    // what stood still before the step says nothing about after it
+    const std::lock_guard lane_lock(lane->mutex);
+    const std::lock_guard lock(mutex);
+    marks.clear();
+    settled = false;
   }
-  const auto deadline = Impl::Clock::now() + kReadTimeout;
+  const auto deadline = Clock::now() + kReadTimeout;
   for (;;) {
     bool done = true;
-    for (std::uint32_t w = 0; w < impl.workers; ++w) {
-      done &= load_acquire<Scope::system>(impl.system.workers[w].status->step_done) == request;
+    for (std::uint32_t w = 0; w < workers; ++w) {
+      done &= load_acquire<Scope::system>(system.workers[w].status->step_done) == request;
     }
     {
-      const std::lock_guard lock(impl.mutex);
-      if (impl.failure) return unexpected(*impl.failure);
-      if (done || impl.quiescent) return {};
+      const std::lock_guard lock(mutex);
+      if (failure) return unexpected(*failure);
+      if (done || settled) break;
     }
-    if (Impl::Clock::now() > deadline) {
-      return fail(ErrorCode::deadline_exceeded,
-                  "the step did not end: a handler does not return, or a worker has nothing to do");
+    if (Clock::now() > deadline) {
+      return fail(ErrorCode::deadline_exceeded, "the step did not end: a handler does not return");
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
+  // what is left of the budget must not let a later message through
+  return wait_for_control(request_step(0).second);
 }
 
 Result<void> Runtime::stop() { return impl_->stop(); }
@@ -188,18 +210,32 @@ Result<void> Runtime::stop() { return impl_->stop(); }
 Result<void> Runtime::Impl::stop() {
   if (phase != Phase::running) return {};
   // a checkpoint on its way out is worth waiting for; the service thread brings it to an outcome or
-  // its deadline
+  // its deadline, and begins no other
+  store_relaxed<Scope::system>(closing, 1u);  // relaxed: a mere wish
   const auto deadline = Clock::now() + options.checkpoint.deadline + kJoinTimeout;
   while (!drain->idle() && Clock::now() < deadline) std::this_thread::sleep_for(kPoll);
   store_release<Scope::system>(service_stop, 1u);  // release: pairs with serve()'s acquire
-  service.join();
+  if (service.joinable()) service.join();
   if (cut_in_work) {
     if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
   }
-  set_run_state(RunState::stopping);
-  RK_TRY(executor->join(kJoinTimeout));
+  (void)set_run_state(RunState::stopping);
+  auto joined = executor->join(kJoinTimeout);
   drain->stop();
+  if (!joined) {
+    start_error = joined.error();
+    phase = Phase::failed;
+    return joined;
+  }
   phase = Phase::stopped;
+  const std::lock_guard lane_lock(lane->mutex);
+  (void)scan_counters();
+  const std::lock_guard lock(mutex);
+  totals.sent = totals.received = 0;
+  for (const Mark& mark : marks) {
+    totals.sent += mark.sent;
+    totals.received += mark.received;
+  }
   return {};
 }
 
@@ -242,11 +278,23 @@ const ActorEntry* Runtime::Impl::find(ActorId actor) const {
 
 Result<std::vector<std::byte>> Runtime::read_slot(ActorId actor) {
   Impl& impl = *impl_;
-  if (impl.phase == Impl::Phase::created)
+  if (impl.phase != Impl::Phase::running && impl.phase != Impl::Phase::stopped)
     return fail(ErrorCode::closed, "read() comes after start()");
   if (impl.find(actor) == nullptr)
     return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
   return impl.phase == Impl::Phase::running ? impl.read_running(actor) : impl.read_stopped(actor);
+}
+
+Result<std::vector<std::byte>> Runtime::read_typed(ActorId actor, std::uint64_t type_hash) {
+  RK_TRY_ASSIGN(std::vector<std::byte> bytes, read_slot(actor));
+  SlotHeader header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  const ActorTypeInfo& type = impl_->executor->program().types[header.type];
+  if (type.type_hash != type_hash) {
+    return fail(ErrorCode::invalid_argument,
+                "actor " + std::to_string(actor.index()) + " is a '" + type.name + "'");
+  }
+  return bytes;
 }
 
 Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
@@ -262,6 +310,11 @@ Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
   if (!changed.wait_for(lock, kReadTimeout, [&] { return read_reply == request; })) {
     return fail(ErrorCode::deadline_exceeded,
                 "the worker does not answer: its handler does not return");
+  }
+  SlotHeader header;
+  if (read_bytes.size() >= sizeof(header)) std::memcpy(&header, read_bytes.data(), sizeof(header));
+  if (read_bytes.size() < sizeof(header) || !(header.id == actor)) {
+    return fail(ErrorCode::corrupt, "the copy of the actor was damaged on its way; read it again");
   }
   return std::move(read_bytes);
 }
@@ -304,7 +357,7 @@ RuntimeStats Runtime::stats() const {
     const std::lock_guard lock(impl.mutex);
     stats = impl.totals;
   }
-  if (impl.phase == Impl::Phase::created) return stats;
+  if (impl.system.workers == nullptr) return stats;
   for (std::uint32_t w = 0; w < impl.workers; ++w) {
     WorkerStatus& status = *impl.system.workers[w].status;
     stats.dead += load_relaxed<Scope::system>(status.dead);

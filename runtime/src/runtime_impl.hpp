@@ -8,6 +8,7 @@
 #include <ringkernel/runtime/system_image.hpp>
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -40,7 +41,7 @@ class LaneFeed final : public Feed {
 
 struct Runtime::Impl {
   using Clock = std::chrono::steady_clock;
-  enum class Phase { created, running, stopped };
+  enum class Phase { created, running, stopped, failed };
 
   struct SpawnGroup {
     std::uint32_t first;
@@ -56,14 +57,18 @@ struct Runtime::Impl {
   Result<void> check_identity(const checkpoint::Manifest& manifest) const;
   Result<void> adopt(checkpoint::LoadedCheckpoint loaded);
   Result<void> start(bool paused);
-  [[nodiscard]] SystemPlan make_plan();
-  [[nodiscard]] std::uint32_t place(std::uint32_t i, std::uint32_t count) const;
+  Result<void> bring_up(const SystemPlan& plan, bool paused);
+  void place_actors();
+  [[nodiscard]] Result<std::uint32_t> first_epoch();
+  void fill_slot(std::size_t i, SlotHeader& header, std::byte* state, std::byte* field);
+  [[nodiscard]] Result<SystemPlan> make_plan();
 
   // --- service.cpp: the service thread ---
   void serve();
+  void serve_until_stopped();
   bool pump();
   void checkpoint_turn();
-  void begin_checkpoint();
+  Result<void> begin_checkpoint();
   void close_cut();
   void finish_checkpoint(Result<checkpoint::CutReport> outcome);
   void watch();
@@ -78,16 +83,21 @@ struct Runtime::Impl {
   Result<CheckpointCost> checkpoint_now();
   Result<std::vector<std::byte>> read_running(ActorId actor);
   Result<std::vector<std::byte>> read_stopped(ActorId actor);
-  void set_run_state(RunState state);
+  [[nodiscard]] std::uint32_t set_run_state(RunState state);
+  Result<void> wait_for_control(std::uint32_t version) const;
+  Result<void> pause();
+  Result<void> step(std::uint64_t messages);
   [[nodiscard]] const ActorEntry* find(ActorId actor) const;
 
   std::unique_ptr<Executor> executor;
   RuntimeOptions options;
-  Phase phase = Phase::created;
+  std::atomic<Phase> phase{Phase::created};
+  std::optional<Error> start_error;  ///< of Phase::failed
   std::uint32_t workers = 1;
 
   std::vector<ActorPlan> actors;
   std::vector<SpawnGroup> groups;
+  std::vector<std::uint32_t> group_of;  ///< of each actor
   std::optional<checkpoint::LoadedCheckpoint> loaded;
   std::uint32_t host_source_sequence = 0;
 
@@ -112,6 +122,7 @@ struct Runtime::Impl {
   mutable std::uint32_t checkpoint_request = 0;
   mutable std::uint32_t stop_request = 0;
   mutable std::uint32_t service_stop = 0;
+  mutable std::uint32_t closing = 0;  ///< no new checkpoint begins
 
   mutable std::mutex mutex;
   std::condition_variable changed;
@@ -120,10 +131,12 @@ struct Runtime::Impl {
   std::vector<CheckpointCost> costs;
   std::optional<Error> failure;
   bool quiescent = false;
+  bool settled = false;  ///< no counter moves any more, every worker confirmed it
   RunState wanted_state = RunState::running;
   std::uint64_t checkpoint_wanted = 0;  ///< tickets handed out by checkpoint_now
   std::uint64_t checkpoint_done = 0;    ///< tickets covered by a finished checkpoint
   std::optional<Result<CheckpointCost>> last_outcome;
+  std::uint32_t last_step = 0;  ///< guarded by the lane's lock
   std::uint32_t read_request = 0;
   std::uint32_t read_reply = 0;
   std::vector<std::byte> read_bytes;

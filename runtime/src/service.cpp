@@ -35,6 +35,15 @@ void Runtime::Impl::deliver(const MessageView& message) {
 }
 
 void Runtime::Impl::serve() {
+  try {
+    serve_until_stopped();
+  } catch (const std::exception& error) {
+    report_failure(Error{ErrorCode::internal, 0,
+                         std::string("a callback or the service thread threw: ") + error.what()});
+  }
+}
+
+void Runtime::Impl::serve_until_stopped() {
   {
     const std::lock_guard lock(lane->mutex);
     for (std::vector<std::byte>& output : restored_outputs) {
@@ -74,22 +83,35 @@ bool Runtime::Impl::pump() {
 
 void Runtime::Impl::checkpoint_turn() {
   const auto now = Clock::now();
+  std::optional<Error> refused;  // a broken state must not become the newest checkpoint
+  std::uint64_t wanted = 0;
+  {
+    const std::lock_guard lock(mutex);
+    refused = failure;
+    wanted = checkpoint_wanted > checkpoint_done ? checkpoint_wanted : 0;
+  }
+  if (load_relaxed<Scope::system>(closing) != 0 && !refused) {  // relaxed: a mere wish
+    refused = Error{ErrorCode::closed, 0, "the runtime is stopping"};
+    if (!cut_in_work && wanted == 0) return;
+  }
   if (!cut_in_work) {
-    std::uint64_t wanted = 0;
-    {
-      const std::lock_guard lock(mutex);
-      wanted = checkpoint_wanted > checkpoint_done ? checkpoint_wanted : 0;
-    }
     const bool signalled =
         load_relaxed<Scope::system>(checkpoint_request) != 0;  // relaxed: a mere wish
     const bool due = options.checkpoint.every.count() > 0 && now >= next_due;
     if (wanted == 0 && !signalled && !due) return;
     store_relaxed<Scope::system>(checkpoint_request, 0u);
     checkpoint_covers = wanted;
-    begin_checkpoint();
+    next_due = now + options.checkpoint.every;
+    cut_in_work = true;
+    if (refused) return finish_checkpoint(unexpected(*refused));
+    if (auto begun = begin_checkpoint(); !begun) finish_checkpoint(unexpected(begun.error()));
     return;
   }
   if (cut_open && drain->streamed()) close_cut();
+  if (cut_open && refused && refused->code != ErrorCode::closed) {
+    drain->abandon(*refused);
+    close_cut();
+  }
   if (cut_open && now - cut_opened > options.checkpoint.deadline) {
     drain->abandon(
         Error{ErrorCode::deadline_exceeded, 0,
@@ -99,26 +121,34 @@ void Runtime::Impl::checkpoint_turn() {
   if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
 }
 
-void Runtime::Impl::begin_checkpoint() {
+Result<void> Runtime::Impl::begin_checkpoint() {
+  constexpr std::uint32_t kHalfTheColours = 0x8000;
   cut_opened = Clock::now();
-  next_due = cut_opened + options.checkpoint.every;
-  cut_in_work = true;
-  auto epoch = directory->next_epoch();
-  if (!epoch) return finish_checkpoint(unexpected(epoch.error()));
-  const std::lock_guard lock(lane->mutex);
-  auto app = save_app ? save_app() : Result(std::vector<std::byte>{});
-  if (!app) return finish_checkpoint(unexpected(app.error()));
+  RK_TRY_ASSIGN(const std::uint64_t next, directory->next_epoch());
   checkpoint::HostCut cut;
-  cut.epoch = std::max(static_cast<std::uint32_t>(*epoch), lane->epoch() + 1);
-  cut.created_at_us = wall_clock_us();
-  cut.channels = lane->begin_cut(cut.epoch);
-  cut.hlc = lane->hlc();
-  cut.app_state = encode_host_state(lane->source_sequence(), *app);
-  cut.app = options.checkpoint.identity;
-  // the drain must know the epoch before the first record of it can appear
-  drain->open(std::move(cut));
+  {
+    const std::lock_guard lock(lane->mutex);
+    cut.epoch = std::max(static_cast<std::uint32_t>(next), lane->epoch() + 1);
+    if (cut.epoch - lane->epoch() >= kHalfTheColours) {
+      return fail(ErrorCode::incompatible, "the checkpoint directory's epochs jumped ahead to " +
+                                               std::to_string(next) + " while this run is at " +
+                                               std::to_string(lane->epoch()) +
+                                               ": something else writes there; restart the run");
+    }
+    if (save_app) {
+      RK_TRY_ASSIGN(cut.app_state, save_app());
+    }
+    cut.app_state = encode_host_state(lane->source_sequence(), cut.app_state);
+    cut.created_at_us = wall_clock_us();
+    cut.channels = lane->begin_cut(cut.epoch);
+    cut.hlc = lane->hlc();
+    cut.app = options.checkpoint.identity;
+    lane->publish_cut();
+  }
+  // outside of the lock: it makes a directory; the drain keeps records that come before
   cut_open = true;
-  lane->publish_cut();
+  drain->open(std::move(cut));
+  return {};
 }
 
 void Runtime::Impl::close_cut() {
@@ -138,9 +168,14 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
                         report.stream_time, report.durable_time,  to_hex(report.content_digest)};
     auto retained = directory->retain(
         {.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
-    if (!retained)
+    if (!retained) {
       std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n",
                    retained.error().message.c_str());
+    } else {
+      for (const Error& error : retained->failures) {
+        std::fprintf(stderr, "ringkernel: an old checkpoint stays: %s\n", error.message.c_str());
+      }
+    }
     result = std::move(cost);
   } else {
     std::fprintf(stderr, "ringkernel: checkpoint failed: %s\n", outcome.error().message.c_str());
@@ -192,6 +227,9 @@ std::optional<Error> Runtime::Impl::find_fault() const {
         break;
       case Fault::too_many_outputs:
         what = "sent more outputs than its type declares; raise max_host_sends";
+        break;
+      case Fault::block_not_owned:
+        what = "sent a block twice, or one that came with a message; copy it into its own";
         break;
       default: what = "is not handled by its receiver"; break;
     }
@@ -264,7 +302,8 @@ void Runtime::Impl::watch() {
   const std::lock_guard lock(mutex);
   totals.sent = sent;
   totals.received = received;
-  if (received != progress_mark || received == sent || wanted_state != RunState::running) {
+  if (received != progress_mark || received == sent || wanted_state != RunState::running ||
+      cut_open) {  // a worker may be waiting for the drain
     progress_mark = received;
     progress_time = now;
   } else if (options.stall_deadline.count() > 0 && now - progress_time > options.stall_deadline &&
@@ -281,6 +320,7 @@ void Runtime::Impl::watch() {
             describe_stall()};
     changed.notify_all();
   }
+  settled = confirmed;
   quiescent = confirmed && sent == received && feed_state == FeedState::ended;
   if (quiescent) changed.notify_all();
 }

@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <system_error>
 
 #include "runtime_impl.hpp"
 
@@ -17,6 +19,27 @@ struct HostStateHeader {
   std::uint32_t version;
   std::uint32_t source_sequence;
 };
+
+/// A message whose receiver does not know it would end the run that restores it.
+Result<void> check_messages(const checkpoint::LoadedCheckpoint& checkpoint,
+                            const ProgramInfo& program, const std::vector<ActorPlan>& actors) {
+  std::map<std::uint32_t, std::uint32_t> type_of;
+  for (const ActorPlan& actor : actors) type_of[actor.id.word] = actor.type;
+  for (const checkpoint::LoadedMessage& message : checkpoint.messages) {
+    MessageHeader header;
+    std::memcpy(&header, message.slot.data(), sizeof(header));
+    const auto receiver = type_of.find(header.dst.word);
+    if (receiver == type_of.end()) continue;
+    const ActorTypeInfo& type = program.types[receiver->second];
+    if (std::none_of(type.messages.begin(), type.messages.end(),
+                     [&](const MessageTypeInfo& known) { return known.tag == header.tag; })) {
+      return fail(ErrorCode::incompatible, "the checkpoint holds a message with tag " +
+                                               std::to_string(header.tag) + " in flight to '" +
+                                               type.name + "', which does not handle it");
+    }
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -81,6 +104,7 @@ Result<void> Runtime::Impl::check_identity(const checkpoint::Manifest& manifest)
 
 Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   const ProgramInfo& program = executor->program();
+  std::vector<ActorPlan> restored;
   for (const checkpoint::LoadedSlot& slot : checkpoint.slots) {
     ActorPlan actor{slot.id, 0, static_cast<std::uint32_t>(program.types.size()),
                     slot.row.field_bytes};
@@ -100,10 +124,9 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
                       std::to_string(type.state_bytes) +
                       " bytes); run the program version that wrote it");
     }
-    actors.push_back(actor);
+    restored.push_back(actor);
   }
-  const auto count = static_cast<std::uint32_t>(actors.size());
-  for (std::uint32_t i = 0; i < count; ++i) actors[i].worker = place(i, count);
+  RK_TRY(check_messages(checkpoint, program, restored));
 
   std::span<const std::byte> host = checkpoint.host_state;
   HostStateHeader header{};
@@ -112,7 +135,6 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   std::memcpy(&header, host.data(), sizeof(header));
   if (header.version != 1)
     return fail(ErrorCode::incompatible, "the checkpoint's host state has another version");
-  host_source_sequence = header.source_sequence;
   host = host.subspan(sizeof(header));
   if (load_app) {
     RK_TRY(load_app(host));
@@ -123,18 +145,40 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   for (const checkpoint::LoadedMessage& output : checkpoint.outputs) {
     restored_outputs.emplace_back(output.slot.begin(), output.slot.end());
   }
+  actors = std::move(restored);
+  host_source_sequence = header.source_sequence;
   options.seed = checkpoint.manifest.seed;
   run_id = checkpoint.manifest.run_id;
   loaded = std::move(checkpoint);
   return {};
 }
 
-std::uint32_t Runtime::Impl::place(std::uint32_t i, std::uint32_t count) const {
-  if (options.placement == Placement::spread) return i % workers;
-  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * workers / count);
+/// Spreads each type over all workers, so that types do not end up on workers of their own.
+void Runtime::Impl::place_actors() {
+  std::vector<std::uint32_t> count(executor->program().types.size());
+  std::vector<std::uint32_t> next(count.size());
+  for (const ActorPlan& actor : actors) ++count[actor.type];
+  for (ActorPlan& actor : actors) {
+    const std::uint32_t i = next[actor.type]++;
+    actor.worker = options.placement == Placement::spread
+                       ? i % workers
+                       : static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * workers /
+                                                    count[actor.type]);
+  }
 }
 
-SystemPlan Runtime::Impl::make_plan() {
+/// Colours are 16 bits wide: a run starts right below the epochs it will use, not at 0.
+Result<std::uint32_t> Runtime::Impl::first_epoch() {
+  std::uint64_t epoch = loaded ? loaded->manifest.epoch : 0;
+  if (directory) {
+    RK_TRY_ASSIGN(const std::uint64_t next, directory->next_epoch());
+    epoch = std::max(epoch, next - 1);
+  }
+  return static_cast<std::uint32_t>(epoch);
+}
+
+Result<SystemPlan> Runtime::Impl::make_plan() {
+  place_actors();
   SystemPlan plan;
   plan.workers = workers;
   plan.capacity = options.capacity;
@@ -142,8 +186,8 @@ SystemPlan Runtime::Impl::make_plan() {
   plan.background_percent = options.background_percent;
   plan.actors = actors;
   plan.replay.resize(workers);
+  RK_TRY_ASSIGN(plan.base_epoch, first_epoch());
   if (!loaded) return plan;
-  plan.base_epoch = static_cast<std::uint32_t>(loaded->manifest.epoch);
   plan.base_hlc = loaded->max_hlc;
   std::vector<std::uint32_t> worker_of;
   for (const ActorPlan& actor : actors) {
@@ -161,34 +205,44 @@ SystemPlan Runtime::Impl::make_plan() {
   return plan;
 }
 
+void Runtime::Impl::fill_slot(std::size_t i, SlotHeader& header, std::byte* state,
+                              std::byte* field) {
+  if (!loaded) {
+    SpawnGroup& group = groups[group_of[i]];
+    return group.init(static_cast<std::uint32_t>(i) - group.first, state,
+                      {field, header.field_bytes});
+  }
+  const checkpoint::LoadedSlot& slot = loaded->slots[i];
+  header.source_sequence = slot.row.source_sequence;
+  header.handled = slot.row.handled;
+  header.hlc = slot.row.hlc;
+  std::memcpy(state, slot.state.data(), slot.state.size());
+  if (!slot.field.empty()) std::memcpy(field, slot.field.data(), slot.field.size());
+}
+
 Result<void> Runtime::Impl::start(bool paused) {
   if (phase == Phase::running) return {};
+  if (phase == Phase::failed) return unexpected(*start_error);
   if (phase == Phase::stopped)
     return fail(ErrorCode::closed, "this runtime was stopped; create another one");
   if (actors.empty())
     return fail(ErrorCode::invalid_argument,
                 "there are no actors: spawn some, or restore a checkpoint");
-  const SystemPlan plan = make_plan();
-  std::vector<std::uint32_t> group_of;
-  for (std::uint32_t g = 0; g < groups.size(); ++g)
-    group_of.insert(group_of.end(), groups[g].count, g);
-  RK_TRY_ASSIGN(placed, build_system(*executor, plan,
-                                     [&](std::size_t i, SlotHeader& header, std::byte* state,
-                                         std::byte* field) {
-                                       if (loaded) {
-                                         const checkpoint::LoadedSlot& slot = loaded->slots[i];
-                                         header.source_sequence = slot.row.source_sequence;
-                                         header.handled = slot.row.handled;
-                                         header.hlc = slot.row.hlc;
-                                         std::memcpy(state, slot.state.data(), slot.state.size());
-                                         if (!slot.field.empty())
-                                           std::memcpy(field, slot.field.data(), slot.field.size());
-                                       } else {
-                                         SpawnGroup& group = groups[group_of[i]];
-                                         group.init(static_cast<std::uint32_t>(i) - group.first,
-                                                    state, {field, header.field_bytes});
-                                       }
-                                     }));
+  RK_TRY_ASSIGN(const SystemPlan plan, make_plan());
+  auto up = bring_up(plan, paused);
+  if (!up) {
+    // memory is taken, perhaps the image is half written: this runtime cannot be tried again
+    start_error = up.error();
+    phase = Phase::failed;
+  }
+  return up;
+}
+
+Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
+  RK_TRY_ASSIGN(placed,
+                build_system(*executor, plan,
+                             [this](std::size_t i, SlotHeader& header, std::byte* state,
+                                    std::byte* field) { fill_slot(i, header, state, field); }));
   system = placed.host_view();
   std::vector<std::uint64_t> replayed;
   for (const auto& list : plan.replay) replayed.push_back(list.size());
@@ -211,13 +265,19 @@ Result<void> Runtime::Impl::start(bool paused) {
                            }));
   loaded.reset();
   groups.clear();
+  group_of.clear();
   lane->set_clock_offset(executor->clock_offset_us());
-  if (paused) set_run_state(RunState::paused);
-  RK_TRY(executor->launch(placed.device));
-  phase = Phase::running;
+  (void)set_run_state(paused ? RunState::paused : RunState::running);
   feed_state = feed ? FeedState::more : FeedState::ended;
   next_due = Clock::now() + options.checkpoint.every;
-  service = std::thread([this] { serve(); });
+  RK_TRY(executor->launch(placed.device));
+  phase = Phase::running;
+  try {
+    service = std::thread([this] { serve(); });
+  } catch (const std::system_error& error) {
+    (void)stop();
+    return fail(ErrorCode::no_space, std::string("cannot start a thread: ") + error.what());
+  }
   return {};
 }
 

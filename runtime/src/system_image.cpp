@@ -235,6 +235,16 @@ Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capa
 }  // namespace
 
 Result<Capacities> round_capacities(const Capacities& capacity) {
+  constexpr std::uint32_t kMostEntries = 1u << 26;
+  constexpr std::uint64_t kMostRingBytes = 1ull << 40;
+  if (std::max({capacity.inbox_slots, capacity.outbox_slots, capacity.stash_slots,
+                capacity.h2k_slots, capacity.k2h_slots, capacity.slab_blocks}) > kMostEntries ||
+      capacity.slab_block_bytes > kMaxRecordPayload / 2 ||
+      capacity.snapshot_ring_bytes > kMostRingBytes) {
+    return fail(ErrorCode::invalid_argument,
+                "Capacities: queues and slabs hold at most 2^26 entries, slab blocks at most 128 "
+                "KiB, snapshot rings at most 1 TiB");
+  }
   Capacities rounded = capacity;
   const auto round = [](std::uint32_t& slots) { slots = std::bit_ceil(std::max(slots, 2u)); };
   round(rounded.inbox_slots);
@@ -246,15 +256,27 @@ Result<Capacities> round_capacities(const Capacities& capacity) {
       static_cast<std::uint32_t>(align_up(std::max(rounded.slab_block_bytes, 16u), 16));
   rounded.snapshot_ring_bytes =
       std::bit_ceil(std::max(rounded.snapshot_ring_bytes, kMinSnapshotRingBytes));
-  constexpr std::uint32_t kMost = 1u << 26;
-  if (std::max({rounded.inbox_slots, rounded.outbox_slots, rounded.stash_slots, rounded.h2k_slots,
-                rounded.k2h_slots, rounded.slab_blocks}) > kMost ||
-      rounded.slab_block_bytes > kMaxRecordPayload / 2) {
-    return fail(
-        ErrorCode::invalid_argument,
-        "Capacities: queues and slabs hold at most 2^26 entries, slab blocks at most 128 KiB");
-  }
   return rounded;
+}
+
+Result<void> check_budgets(const ProgramInfo& program, const Capacities& capacity) {
+  for (const ActorTypeInfo& type : program.types) {
+    for (const MessageTypeInfo& message : type.messages) {
+      const auto check = [&](const char* declared, std::uint32_t needed, const char* setting,
+                             std::uint32_t available) -> Result<void> {
+        if (needed <= available) return {};
+        return fail(ErrorCode::invalid_argument,
+                    "'" + type.name + "', message tag " + std::to_string(message.tag) + ": " +
+                        declared + " = " + std::to_string(needed) +
+                        " can never be granted; raise Capacities::" + setting + " (now " +
+                        std::to_string(available) + ")");
+      };
+      RK_TRY(check("max_sends", message.budget.sends, "outbox_slots", capacity.outbox_slots));
+      RK_TRY(check("max_blocks", message.budget.blocks, "slab_blocks", capacity.slab_blocks));
+      RK_TRY(check("max_host_sends", message.budget.host_sends, "k2h_slots", capacity.k2h_slots));
+    }
+  }
+  return {};
 }
 
 Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,

@@ -1,6 +1,7 @@
 // The cut on a running system: every checkpoint is a state the system could have been in, and
 // continues to the same end.
 #include "programs.hpp"
+#include "temp_dir.hpp"
 
 #include <ringkernel/checkpoint/restore.hpp>
 
@@ -12,22 +13,6 @@
 
 namespace rk::test {
 namespace {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rk-cut-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-    path_ = pattern;
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 constexpr std::uint32_t kPopulation = 3000;
 constexpr std::uint32_t kTokens = 200;
