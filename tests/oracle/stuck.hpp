@@ -92,7 +92,9 @@ inline Result<std::uint64_t> cut_while_paused(const TrialOptions& trial) {
   RK_TRY_ASSIGN(auto bank, open_bank(trial, trial.workers, trial.lanes, directory / "paused"));
   RK_TRY(bank->begin());
   RK_TRY(bank->open_teller());
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  while (bank->runtime().stats().received == 0) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
   RK_TRY(bank->runtime().pause());
   Audit audit(trial.settings);
   std::uint64_t messages = 0;

@@ -45,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, BankCuts,
 
 TEST(BankCut, CompletesWhilePausedAndChangesNothing) {
   TrialOptions trial;
-  trial.settings = {.accounts = 2000, .transfers = 40'000, .seed = 5, .deposits = 100};
+  trial.settings = {.accounts = 2000, .transfers = 1'000'000, .seed = 5, .deposits = 100};
   const auto messages = cut_while_paused(trial);
   ASSERT_TRUE(messages.has_value()) << messages.error().message;
   EXPECT_GT(*messages, 0u);
