@@ -16,15 +16,15 @@ std::set<std::size_t> newest_valid_indexes(const std::vector<Entry>& entries, st
 
 // A kept increment keeps its whole chain.
 void add_parents(const std::vector<Entry>& entries, std::set<std::size_t>& kept) {
-  std::vector<std::size_t> todo(kept.begin(), kept.end());
-  while (!todo.empty()) {
-    const Entry& child = entries[todo.back()];
-    todo.pop_back();
+  std::vector<std::size_t> pending(kept.begin(), kept.end());
+  while (!pending.empty()) {
+    const Entry& child = entries[pending.back()];
+    pending.pop_back();
     if (!child.manifest || !child.manifest->parent) continue;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const bool is_parent = entries[i].name.epoch == *child.manifest->parent &&
                              entries[i].name.run_id == child.name.run_id;
-      if (is_parent && kept.insert(i).second) todo.push_back(i);
+      if (is_parent && kept.insert(i).second) pending.push_back(i);
     }
   }
 }

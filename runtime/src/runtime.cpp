@@ -14,6 +14,7 @@ namespace {
 constexpr auto kReadTimeout = std::chrono::seconds(30);
 constexpr auto kJoinTimeout = std::chrono::seconds(30);
 constexpr auto kPoll = std::chrono::milliseconds(2);
+constexpr std::uint64_t kMaxSlotBytes = 512ull << 20;
 
 }  // namespace
 
@@ -64,6 +65,15 @@ Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32
     return fail(
         ErrorCode::not_found,
         "the executor was not made for this actor type: name it in make_host_executor<...>()");
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t field =
+        options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes;
+    if (slot_stride(type->state_bytes, field) > kMaxSlotBytes) {
+      return fail(
+          ErrorCode::invalid_argument,
+          "an actor takes at most 512 MiB with its field, because a checkpoint file holds 1 GiB");
+    }
   }
   for (std::uint32_t i = 0; i < count; ++i) {
     impl.actors.push_back(

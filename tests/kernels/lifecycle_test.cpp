@@ -157,6 +157,14 @@ TEST(Lifecycle, AStepOnUnevenWorkEndsAndLeavesNoBudgetBehind) {
   EXPECT_EQ(runtime->read((*hoppers)[0])->visits, after);
 }
 
+TEST(Lifecycle, AnActorThatNoCheckpointCouldHoldIsRefusedAtSpawn) {
+  auto runtime = make_runtime<Hopper>({1, 1});
+  auto hoppers =
+      runtime->spawn<Hopper>(1, [](std::uint32_t, Hopper&) {}, {.field_bytes = 0x60000000});
+  ASSERT_FALSE(hoppers);
+  EXPECT_EQ(hoppers.error().code, ErrorCode::invalid_argument);
+}
+
 TEST(Lifecycle, ReadOfAnotherActorTypeIsRefused) {
   auto runtime = make_runtime<Hopper, Rogue>({1, 1});
   ASSERT_TRUE(runtime->spawn<Hopper>(1, [](std::uint32_t, Hopper&) {}));
