@@ -105,20 +105,12 @@ class Outbox {
     }
   }
 
-  // --- the cut's sweep ---
-
-  RK_FN void begin_sweep() { cursor_ = head_; }
-  /// A waiting message of an older colour, or none. Once recorded and recoloured the same call
-  /// passes over it. New messages have the new colour.
-  RK_FN MessageView next_old(std::uint16_t colour) {
-    if (cursor_ < head_) cursor_ = head_;
-    for (; cursor_ < tail_; ++cursor_) {
-      const MessageView message{entry(cursor_), system_->message_slot_bytes};
-      const MessageHeader& header = message.header();
-      if ((header.flags & kFlagDelivered) == 0 && epoch_newer(colour, header.epoch)) return message;
-    }
-    return {};
+  /// Sweep for the cut: see Mailbox::next_old. `cursor` is a position of this outbox.
+  RK_FN MessageView at(std::uint64_t position) const {
+    return {entry(position), system_->message_slot_bytes};
   }
+  [[nodiscard]] RK_FN std::uint64_t head() const { return head_; }
+  [[nodiscard]] RK_FN std::uint64_t tail() const { return tail_; }
 
   [[nodiscard]] RK_FN std::uint64_t sent() const { return sent_; }
   [[nodiscard]] RK_FN std::uint64_t full_inbox_total() const { return full_inbox_total_; }
@@ -153,7 +145,6 @@ class Outbox {
   SpscProducer<StridedSlots, Scope::system> k2h_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
-  std::uint64_t cursor_ = 0;
   std::uint64_t sent_ = 0;
   std::uint64_t full_inbox_total_ = 0;
 };

@@ -25,7 +25,6 @@
 #include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
 #include <ringkernel/kernels/slab.hpp>
-#include <ringkernel/kernels/time_share.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
 namespace rk {
@@ -43,7 +42,6 @@ class Worker {
         outbox_(system, index),
         slab_(system, index),
         serializer_(system, index, self_.snapshot_ring, self_.stream_words),
-        share_(system.background_percent),
         epoch_(system.base_epoch) {
     clock_.restore(hlc::Timestamp{system.base_hlc});
     refresh_wall_clock();
@@ -117,7 +115,8 @@ class Worker {
     MessageView message{};       ///< handle, record
     SlotHeader* slot = nullptr;  ///< handle, read
     SaveUnit* unit = nullptr;    ///< save; handle: to be copied first
-    bool crossed = false;        ///< handle: record the message first
+    std::uint64_t* cursor = nullptr;
+    bool crossed = false;  ///< handle: record the message first
   };
 
   // --- decide: lane 0
@@ -138,7 +137,7 @@ class Worker {
     }
     outbox_.flush();
     Action action;
-    if (open() && share_.available() && background(action)) return action;
+    if (open() && credit_ > 0 && background(action)) return action;
     if (may_handle() && next_message(action)) {
       backoff_.reset();
       if (++since_status_ >= kStatusMessages) publish_status();
@@ -189,9 +188,9 @@ class Worker {
     open_epoch_ = epoch;
     unit_cursor_ = 0;
     unsaved_ = self_.unit_count;
-    outbox_.begin_sweep();
+    outbox_cursor_ = outbox_.head();
     mailbox_.begin_sweep();
-    share_.reset();
+    credit_ = 0;
     const std::uint32_t channels = system_.worker_count + 1;
     serializer_.write_small(
         RecordKind::cut, channels, clock_.tick(wall_us_).word,
@@ -212,7 +211,7 @@ class Worker {
   RK_FN bool background(Action& action) {
     const auto colour = static_cast<std::uint16_t>(epoch_);
     MessageView old = mailbox_.next_old(colour);
-    if (!old) old = outbox_.next_old(colour);
+    if (!old) old = next_old_in_outbox(colour);
     if (old) {
       if (!serializer_.ring().has_room(system_.message_slot_bytes +
                                        system_.capacity.slab_block_bytes))
@@ -231,6 +230,16 @@ class Worker {
     action.unit = &unit;
     return true;
   }
+  RK_FN MessageView next_old_in_outbox(std::uint16_t colour) {
+    if (outbox_cursor_ < outbox_.head()) outbox_cursor_ = outbox_.head();
+    for (; outbox_cursor_ < outbox_.tail(); ++outbox_cursor_) {
+      const MessageView message = outbox_.at(outbox_cursor_);
+      const MessageHeader& header = message.header();
+      if ((header.flags & kFlagDelivered) == 0 && epoch_newer(colour, header.epoch)) return message;
+    }
+    return {};
+  }
+
   /// Picks the next message whose handler has room, setting others aside.
   RK_FN bool next_message(Action& action) {
     if (const MessageView message = mailbox_.stash_front()) {
@@ -289,13 +298,13 @@ class Worker {
       case Action::Kind::handle: handle(group, action); break;
       case Action::Kind::save:
         save(group, *action.unit);
-        if (group.rank() == 0) share_.spend(ticks() - start);
+        if (group.rank() == 0) spend(ticks() - start);
         break;
       case Action::Kind::record:
         record(group, action.message);
         if (group.rank() == 0) {
           action.message.header().epoch = static_cast<std::uint16_t>(epoch_);
-          share_.spend(ticks() - start);
+          spend(ticks() - start);
         }
         break;
       case Action::Kind::read:
@@ -322,7 +331,7 @@ class Worker {
     group.sync();
     if (action.unit != nullptr && planted(Mutant::handle_before_save)) save(group, *action.unit);
     if (group.rank() == 0) {
-      if (start != 0) share_.earn(ticks() - start);
+      if (start != 0) earn(ticks() - start);
       finish(action, known);
     }
   }
@@ -401,6 +410,19 @@ class Worker {
     return false;
   }
 
+  /// The background share: handlers earn time for it, saving spends it. Capped, so that time earned
+  /// while the ring was full is not spent in one long gap, and time spent while idle is not held
+  /// against it.
+  RK_FN void earn(std::uint64_t elapsed) {
+    const std::uint64_t share = system_.background_percent;
+    credit_ += static_cast<std::int64_t>(elapsed * share / (100 - share));
+    if (credit_ > kMaxCreditTicks) credit_ = kMaxCreditTicks;
+  }
+  RK_FN void spend(std::uint64_t elapsed) {
+    credit_ -= static_cast<std::int64_t>(elapsed);
+    if (credit_ < -kMaxCreditTicks) credit_ = -kMaxCreditTicks;
+  }
+
   RK_FN void refresh_wall_clock() {
     wall_us_ = wall_clock_us() + static_cast<std::uint64_t>(clock_offset_us_);
   }
@@ -442,6 +464,7 @@ class Worker {
   static constexpr std::uint32_t kClockTurns = 64;
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;
+  static constexpr std::int64_t kMaxCreditTicks = 200'000;
   static constexpr std::uint64_t kHeartbeatTicks = 50'000;
 
   const SystemView system_;
@@ -453,7 +476,6 @@ class Worker {
   Serializer serializer_;
   hlc::WorkerClock clock_{};
   Backoff backoff_;
-  TimeShare share_;
   Action action_{};
   Budget budget_{};  ///< of the message looked at last
   Budget left_{};    ///< of the running handler
@@ -463,6 +485,8 @@ class Worker {
   std::uint32_t closed_epoch_ = 0;
   std::uint64_t unit_cursor_ = 0;
   std::uint64_t unsaved_ = 0;
+  std::uint64_t outbox_cursor_ = 0;
+  std::int64_t credit_ = 0;
 
   std::uint32_t control_version_ = 0;
   RunState run_state_ = RunState::paused;  ///< until the first control version says otherwise
