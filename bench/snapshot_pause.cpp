@@ -182,8 +182,9 @@ class DiscardingStorage final : public rk::checkpoint::Storage {
   rk::Result<void> make_directory(std::string_view path) override {
     return files_.make_directory(path);
   }
-  rk::Result<void> rename(std::string_view from, std::string_view to) override {
-    return files_.rename(from, to);
+  rk::Result<void> publish(std::string_view path, rk::checkpoint::Bytes bytes,
+                           rk::checkpoint::Overwrite overwrite) override {
+    return files_.publish(path, bytes, overwrite);
   }
   rk::Result<void> remove(std::string_view path) override { return files_.remove(path); }
   rk::Result<void> remove_directory(std::string_view path) override {
@@ -210,7 +211,7 @@ class DiscardingStorage final : public rk::checkpoint::Storage {
  private:
   struct Nothing final : rk::checkpoint::WritableFile {
     rk::Result<void> append(rk::checkpoint::Bytes) override { return {}; }
-    rk::Result<void> write_at(std::uint64_t, rk::checkpoint::Bytes) override { return {}; }
+    rk::Result<void> rewrite_head(rk::checkpoint::Bytes) override { return {}; }
     rk::Result<void> sync() override { return {}; }
   };
   rk::checkpoint::FileStorage files_;

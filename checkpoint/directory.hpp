@@ -7,12 +7,10 @@
 //
 // Invariants:
 //  1. Commit order: shards written and synced, their directory and its parent synced, MANIFEST
-//  written
-//     under a temporary name, synced, renamed, directory synced. Only then does `commit` return
-//     success, and only then may older checkpoints be pruned.
+//     published (for files: written under a temporary name, synced, renamed, directory synced).
+//     Only then does `commit` return success, and only then may older checkpoints be pruned.
 //  2. Epoch numbers are compared as numbers and never repeat: the next one is 1 + the greatest in
-//  any
-//     checkpoint's name, whatever its prefix or state; retention keeps the greatest name.
+//     any checkpoint's name, whatever its prefix or state; retention keeps the greatest name.
 //  3. Retention removes nothing of another prefix or (when one is given) of another run, nothing
 //     newer than the newest valid checkpoint, no parent of a kept increment, and never the last
 //     checkpoint that verifies.
@@ -34,7 +32,6 @@
 namespace rk::checkpoint {
 
 inline constexpr std::string_view kManifestName = "MANIFEST";
-inline constexpr std::string_view kManifestTemporaryName = "MANIFEST.tmp";
 
 struct CheckpointName {
   std::string prefix;

@@ -1,8 +1,10 @@
 // A Storage that fails, or kills the process, at its N-th mutating call. It is how the tests visit
 // every point of a commit; production code may carry it because it does nothing unless asked.
 //
-// Counted calls, from 1 and over the life of the object: create_root, create, append, write_at,
-// sync, make_directory, rename, remove, remove_directory, sync_directory. Reads and locks are not.
+// Counted calls, from 1 and over the life of the object: create_root, create, append, rewrite_head,
+// sync, make_directory, remove, remove_directory, sync_directory. Reads and locks are not. Of a
+// FileLikeStorage's publish every step is counted (create, append, sync, rename, sync_directory);
+// of another store's it is one call.
 //
 // Thread-safety: as the wrapped Storage; the count is atomic.
 #pragma once
@@ -25,7 +27,7 @@ struct FaultPlan {
   Error error{ErrorCode::no_space, 0, "no space left (injected)"};
 };
 
-class FaultyStorage final : public Storage {
+class FaultyStorage final : public FileLikeStorage {
  public:
   FaultyStorage(std::shared_ptr<Storage> inner, FaultPlan plan);
 
@@ -34,7 +36,8 @@ class FaultyStorage final : public Storage {
   Result<void> create_root() override;
   Result<std::unique_ptr<WritableFile>> create(std::string_view path) override;
   Result<void> make_directory(std::string_view path) override;
-  Result<void> rename(std::string_view from, std::string_view to) override;
+  Result<void> publish(std::string_view path, Bytes bytes, Overwrite overwrite) override;
+  Result<void> rename(std::string_view from, std::string_view to, Overwrite overwrite) override;
   Result<void> remove(std::string_view path) override;
   Result<void> remove_directory(std::string_view path) override;
   Result<void> sync_directory(std::string_view path) override;
@@ -48,6 +51,7 @@ class FaultyStorage final : public Storage {
 
  private:
   std::shared_ptr<Storage> inner_;
+  FileLikeStorage* file_like_;  // inner_, if it is one
   std::shared_ptr<Faults> faults_;
 };
 

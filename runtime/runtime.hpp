@@ -43,6 +43,7 @@ enum class Placement {
 };
 
 struct CheckpointOptions {
+  /// A location as checkpoint/location.hpp describes: a path, or a store such as `shm:NAME`.
   std::string dir;  ///< empty: no checkpoints
   std::string prefix =
       "checkpoint";  ///< [A-Za-z0-9._-], names this application's checkpoints in `dir`

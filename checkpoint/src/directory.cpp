@@ -12,16 +12,6 @@ std::string in(const std::string& directory, std::string_view file) {
   return directory + "/" + std::string(file);
 }
 
-Result<void> write_manifest(Storage& storage, const std::string& directory,
-                            const std::string& text) {
-  const std::string temporary = in(directory, kManifestTemporaryName);
-  RK_TRY_ASSIGN(const auto file, storage.create(temporary));
-  RK_TRY(file->append(as_bytes(text)));
-  RK_TRY(file->sync());
-  RK_TRY(storage.rename(temporary, in(directory, kManifestName)));
-  return storage.sync_directory(directory);
-}
-
 Result<void> verify_shard(Storage& storage, const std::string& directory, const ShardInfo& shard,
                           std::vector<std::byte>& bytes, DecodedFile& decoded) {
   const std::string path = in(directory, shard.name);
@@ -138,7 +128,7 @@ Result<Manifest> CheckpointWriter::commit(Manifest manifest) {
   RK_TRY_ASSIGN(const auto text, format_manifest(manifest));
   RK_TRY(storage_->sync_directory(directory_));
   RK_TRY(storage_->sync_directory(""));
-  RK_TRY(write_manifest(*storage_, directory_, text));
+  RK_TRY(storage_->publish(in(directory_, kManifestName), as_bytes(text), Overwrite::refuse));
   return manifest;
 }
 

@@ -53,9 +53,9 @@ class FaultyFile final : public WritableFile {
     RK_TRY(faults_->check(call));
     return inner_->append(bytes);
   }
-  Result<void> write_at(std::uint64_t offset, Bytes bytes) override {
+  Result<void> rewrite_head(Bytes bytes) override {
     RK_TRY(faults_->step());
-    return inner_->write_at(offset, bytes);
+    return inner_->rewrite_head(bytes);
   }
   Result<void> sync() override {
     RK_TRY(faults_->step());
@@ -70,7 +70,9 @@ class FaultyFile final : public WritableFile {
 }  // namespace
 
 FaultyStorage::FaultyStorage(std::shared_ptr<Storage> inner, FaultPlan plan)
-    : inner_(std::move(inner)), faults_(std::make_shared<Faults>()) {
+    : inner_(std::move(inner)),
+      file_like_(dynamic_cast<FileLikeStorage*>(inner_.get())),
+      faults_(std::make_shared<Faults>()) {
   faults_->plan = std::move(plan);
 }
 
@@ -94,9 +96,17 @@ Result<void> FaultyStorage::make_directory(std::string_view path) {
   return inner_->make_directory(path);
 }
 
-Result<void> FaultyStorage::rename(std::string_view from, std::string_view to) {
+Result<void> FaultyStorage::publish(std::string_view path, Bytes bytes, Overwrite overwrite) {
+  if (file_like_ != nullptr) return FileLikeStorage::publish(path, bytes, overwrite);
   RK_TRY(faults_->step());
-  return inner_->rename(from, to);
+  return inner_->publish(path, bytes, overwrite);
+}
+
+Result<void> FaultyStorage::rename(std::string_view from, std::string_view to,
+                                   Overwrite overwrite) {
+  RK_TRY(faults_->step());
+  if (file_like_ == nullptr) return fail(ErrorCode::internal, "this store does not rename");
+  return file_like_->rename(from, to, overwrite);
 }
 
 Result<void> FaultyStorage::remove(std::string_view path) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <ringkernel/checkpoint/storage.hpp>
 
@@ -40,27 +41,6 @@ int open_retrying(int directory, const char* name, int flags, ::mode_t mode = 0)
     fd = ::openat(directory, name, flags | O_CLOEXEC, mode);
   } while (fd < 0 && errno == EINTR);
   return fd;
-}
-
-// A path of the seam, split: the directory (empty for the root) and the name in it.
-struct Split {
-  std::string directory;
-  std::string name;
-};
-
-Result<Split> split(std::string_view path) {
-  const auto slash = path.find('/');
-  const std::string_view directory =
-      slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
-  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
-  const bool directory_fits = slash == std::string_view::npos || is_valid_name(directory);
-  if (!directory_fits || !is_valid_name(name)) {
-    return fail(ErrorCode::invalid_argument,
-                "'" + std::string(path) +
-                    "' is not a name for a checkpoint: use letters, digits, '.', '_' and '-', at "
-                    "most 128, no leading dot");
-  }
-  return Split{.directory = std::string(directory), .name = std::string(name)};
 }
 
 Result<Descriptor> open_directory(const std::filesystem::path& root, const std::string& directory) {
@@ -99,6 +79,7 @@ class FileOnDisk final : public WritableFile {
   FileOnDisk(Descriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
   Result<void> append(Bytes bytes) override {
+    RK_TRY(check_open());
     RK_TRY(write_fully(fd_.get(), bytes, end_, path_));
     end_ += bytes.size();
 #ifdef SYNC_FILE_RANGE_WRITE
@@ -112,17 +93,40 @@ class FileOnDisk final : public WritableFile {
 #endif
     return {};
   }
-  Result<void> write_at(std::uint64_t offset, Bytes bytes) override {
-    return write_fully(fd_.get(), bytes, offset, path_);
+  Result<void> rewrite_head(Bytes bytes) override {
+    RK_TRY(check_open());
+    RK_TRY(check_head(bytes, end_, path_));
+    return write_fully(fd_.get(), bytes, 0, path_);
   }
-  Result<void> sync() override { return sync_fd(fd_.get(), path_); }
+  Result<void> sync() override {
+    RK_TRY(check_open());
+    is_synced_ = true;
+    return sync_fd(fd_.get(), path_);
+  }
 
  private:
+  [[nodiscard]] Result<void> check_open() const {
+    if (is_synced_) return fail(ErrorCode::closed, path_ + " was synced: nothing may follow");
+    return {};
+  }
+
   Descriptor fd_;
   std::string path_;
   std::uint64_t end_ = 0;
   std::uint64_t flushed_ = 0;
+  bool is_synced_ = false;
 };
+
+// False with errno if it was refused.
+bool rename_refusing(int directory, const std::string& from, const std::string& to) {
+  if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) {
+    return true;
+  }
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  // The file system has no such rename (NFS): a second name is refused as atomically.
+  if (::linkat(directory, from.c_str(), directory, to.c_str(), 0) != 0) return false;
+  return ::unlinkat(directory, from.c_str(), 0) == 0;
+}
 
 class FileLock final : public StorageLock {
  public:
@@ -160,7 +164,7 @@ std::string FileStorage::describe(std::string_view path) const {
 Result<void> FileStorage::create_root() { return create_directories_durably(root_); }
 
 Result<std::unique_ptr<WritableFile>> FileStorage::create(std::string_view path) {
-  RK_TRY_ASSIGN(const auto at, split(path));
+  RK_TRY_ASSIGN(const auto at, split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, at.directory));
   Descriptor fd(open_retrying(directory.get(), at.name.c_str(),
                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, kFileMode));
@@ -169,7 +173,7 @@ Result<std::unique_ptr<WritableFile>> FileStorage::create(std::string_view path)
 }
 
 Result<void> FileStorage::make_directory(std::string_view path) {
-  RK_TRY_ASSIGN(const auto at, split(path));
+  RK_TRY_ASSIGN(const auto at, split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, at.directory));
   if (::mkdirat(directory.get(), at.name.c_str(), kDirectoryMode) != 0) {
     return system_error("create the directory", describe(path), errno);
@@ -177,19 +181,23 @@ Result<void> FileStorage::make_directory(std::string_view path) {
   return {};
 }
 
-Result<void> FileStorage::rename(std::string_view from, std::string_view to) {
-  RK_TRY_ASSIGN(const auto source, split(from));
-  RK_TRY_ASSIGN(const auto target, split(to));
-  RK_TRY_ASSIGN(const auto source_at, open_directory(root_, source.directory));
-  RK_TRY_ASSIGN(const auto target_at, open_directory(root_, target.directory));
-  if (::renameat(source_at.get(), source.name.c_str(), target_at.get(), target.name.c_str()) != 0) {
-    return system_error("rename", describe(from), errno);
+Result<void> FileStorage::rename(std::string_view from, std::string_view to, Overwrite overwrite) {
+  RK_TRY_ASSIGN(const auto source, split_path(from));
+  RK_TRY_ASSIGN(const auto target, split_path(to));
+  if (source.directory != target.directory) {
+    return fail(ErrorCode::invalid_argument, "a rename stays in its directory: " + describe(from));
   }
+  RK_TRY_ASSIGN(const auto at, open_directory(root_, source.directory));
+  const bool is_done =
+      overwrite == Overwrite::replace
+          ? ::renameat(at.get(), source.name.c_str(), at.get(), target.name.c_str()) == 0
+          : rename_refusing(at.get(), source.name, target.name);
+  if (!is_done) return system_error("rename to", describe(to), errno);
   return {};
 }
 
 Result<void> FileStorage::remove(std::string_view path) {
-  RK_TRY_ASSIGN(const auto at, split(path));
+  RK_TRY_ASSIGN(const auto at, split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, at.directory));
   if (::unlinkat(directory.get(), at.name.c_str(), 0) != 0) {
     return system_error("remove", describe(path), errno);
@@ -198,7 +206,7 @@ Result<void> FileStorage::remove(std::string_view path) {
 }
 
 Result<void> FileStorage::remove_directory(std::string_view path) {
-  RK_TRY_ASSIGN(const auto at, split(path));
+  RK_TRY_ASSIGN(const auto at, split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, at.directory));
   if (::unlinkat(directory.get(), at.name.c_str(), AT_REMOVEDIR) != 0) {
     return system_error("remove the directory", describe(path), errno);
@@ -207,13 +215,13 @@ Result<void> FileStorage::remove_directory(std::string_view path) {
 }
 
 Result<void> FileStorage::sync_directory(std::string_view path) {
-  if (!path.empty()) RK_TRY(split(path));
+  if (!path.empty()) RK_TRY(split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, std::string(path)));
   return sync_fd(directory.get(), describe(path));
 }
 
 Result<std::vector<StorageEntry>> FileStorage::list(std::string_view path) {
-  if (!path.empty()) RK_TRY(split(path));
+  if (!path.empty()) RK_TRY(split_path(path));
   auto directory = open_directory(root_, std::string(path));
   if (!directory) {
     const bool absent_root = path.empty() && directory.error().code == ErrorCode::not_found;
@@ -251,7 +259,7 @@ Result<std::vector<StorageEntry>> FileStorage::list(std::string_view path) {
 }
 
 Result<std::uint64_t> FileStorage::file_bytes(std::string_view path) {
-  RK_TRY_ASSIGN(const auto at, split(path));
+  RK_TRY_ASSIGN(const auto at, split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, at.directory));
   struct ::stat status {};
   if (::fstatat(directory.get(), at.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -265,7 +273,7 @@ Result<std::uint64_t> FileStorage::file_bytes(std::string_view path) {
 
 Result<void> FileStorage::read(std::string_view path, std::uint64_t offset,
                                std::span<std::byte> out) {
-  RK_TRY_ASSIGN(const auto at, split(path));
+  RK_TRY_ASSIGN(const auto at, split_path(path));
   RK_TRY_ASSIGN(const auto directory, open_directory(root_, at.directory));
   // O_NONBLOCK: a FIFO planted under a shard's name must not hang the reader.
   const Descriptor fd(

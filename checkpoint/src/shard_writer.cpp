@@ -115,7 +115,7 @@ Result<ShardInfo> ShardWriter::finish() {
 
   header_.crc = hash_.crc();
   hash_.update_strong(bytes_of(header_));
-  RK_TRY(file->write_at(0, bytes_of(header_)));
+  RK_TRY(file->rewrite_head(bytes_of(header_)));
   RK_TRY(file->sync());
   return ShardInfo{.name = name_, .bytes = position_, .hash = hash_.strong()};
 }

@@ -14,6 +14,60 @@ bool is_valid_name(std::string_view name) {
   });
 }
 
+Result<SplitPath> split_path(std::string_view path) {
+  const auto slash = path.find('/');
+  const bool is_nested = slash != std::string_view::npos;
+  const std::string_view directory = is_nested ? path.substr(0, slash) : std::string_view{};
+  const std::string_view name = is_nested ? path.substr(slash + 1) : path;
+  if ((is_nested && !is_valid_name(directory)) || !is_valid_name(name)) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + std::string(path) +
+                    "' is not a name for a checkpoint: use letters, digits, '.', '_' and '-', at "
+                    "most 128, no leading dot");
+  }
+  return SplitPath{.directory = std::string(directory), .name = std::string(name)};
+}
+
+Result<SplitPath> split_published_path(std::string_view path) {
+  RK_TRY_ASSIGN(auto at, split_path(path));
+  if (at.name.size() > kMaxPublishedNameBytes) {
+    return fail(ErrorCode::invalid_argument, "'" + std::string(path) +
+                                                 "' is too long a name to publish: at most " +
+                                                 std::to_string(kMaxPublishedNameBytes) + " bytes");
+  }
+  return at;
+}
+
+bool is_already_there(const Error& error) { return error.native == EEXIST; }
+
+Result<void> check_head(Bytes head, std::uint64_t appended_bytes, const std::string& path) {
+  if (head.size() <= kRewritableBytes && head.size() <= appended_bytes) return {};
+  return fail(ErrorCode::invalid_argument,
+              "only the first " + std::to_string(kRewritableBytes) +
+                  " bytes of a file, once appended, can be written again: " + path);
+}
+
+Result<void> FileLikeStorage::publish(std::string_view path, Bytes bytes, Overwrite overwrite) {
+  RK_TRY_ASSIGN(const auto at, split_published_path(path));
+  const std::string temporary = std::string(path) + std::string(kTemporarySuffix);
+  const auto write = [&]() -> Result<void> {
+    auto file = create(temporary);
+    if (!file && is_already_there(file.error())) {
+      RK_TRY(remove(temporary));
+      file = create(temporary);
+    }
+    if (!file) return unexpected(file.error());
+    RK_TRY((*file)->append(bytes));
+    RK_TRY((*file)->sync());
+    return rename(temporary, path, overwrite);
+  };
+  if (auto written = write(); !written) {
+    (void)remove(temporary);  // best effort; the next publish removes it otherwise
+    return written;
+  }
+  return sync_directory(at.directory);
+}
+
 unexpected system_error(std::string_view doing, const std::string& path, int native) {
   ErrorCode code = ErrorCode::io;
   std::string advice;

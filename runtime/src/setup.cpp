@@ -1,6 +1,7 @@
 // Runtime before the start: the checkpoint directory, restoring, laying the system out.
 #include <ringkernel/checkpoint/faulty_storage.hpp>
 #include <ringkernel/checkpoint/format.hpp>
+#include <ringkernel/checkpoint/location.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
 #include <unistd.h>
@@ -58,8 +59,8 @@ Result<void> Runtime::Impl::open_checkpoints() {
   if (checkpoint.keep == 0)
     return fail(ErrorCode::invalid_argument, "checkpoint.keep must be at least 1");
   if (checkpoint.storage == nullptr) {
-    checkpoint.storage = checkpoint::with_environment_faults(
-        std::make_shared<checkpoint::FileStorage>(checkpoint.dir));
+    RK_TRY_ASSIGN(auto opened, checkpoint::open_storage(checkpoint.dir));
+    checkpoint.storage = checkpoint::with_environment_faults(std::move(opened));
   }
   RK_TRY_ASSIGN(directory,
                 checkpoint::CheckpointDirectory::open(checkpoint.storage, checkpoint.prefix));

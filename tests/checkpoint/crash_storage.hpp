@@ -3,6 +3,7 @@
 // the tests notice them.
 #pragma once
 
+#include <cerrno>
 #include <map>
 #include <memory>
 #include <random>
@@ -10,7 +11,7 @@
 
 namespace rk::checkpoint::test {
 
-class CrashStorage final : public Storage {
+class CrashStorage final : public FileLikeStorage {
  public:
   enum class Planted : std::uint8_t {
     nothing,
@@ -46,22 +47,24 @@ class CrashStorage final : public Storage {
     const auto [directory, name] = split(path);
     auto* at = find(directory);
     if (at == nullptr) return missing(path);
-    if (at->now.contains(name)) return fail(ErrorCode::io, "exists");
+    if (at->now.contains(name)) return exists(path);
     auto file = std::make_shared<File>();
     at->now[name] = file;
     return std::unique_ptr<WritableFile>(std::make_unique<Handle>(file, planted_));
   }
   Result<void> make_directory(std::string_view path) override {
     auto& root = names_[""];
-    if (root.now.contains(std::string(path))) return fail(ErrorCode::io, "exists");
+    if (root.now.contains(std::string(path))) return exists(path);
     root.now[std::string(path)] = nullptr;
     names_[std::string(path)] = {};
     return {};
   }
-  Result<void> rename(std::string_view from, std::string_view to) override {
+  Result<void> rename(std::string_view from, std::string_view to, Overwrite overwrite) override {
     const auto [directory, name] = split(from);
     auto* at = find(directory);
     if (at == nullptr || !at->now.contains(name)) return missing(from);
+    const bool is_refused = overwrite == Overwrite::refuse && at->now.contains(split(to).second);
+    if (is_refused) return exists(to);
     at->now[split(to).second] = at->now[name];
     at->now.erase(name);
     return {};
@@ -135,9 +138,9 @@ class CrashStorage final : public Storage {
       file_->now.insert(file_->now.end(), bytes.begin(), bytes.end());
       return {};
     }
-    Result<void> write_at(std::uint64_t offset, Bytes bytes) override {
-      std::copy(bytes.begin(), bytes.end(),
-                file_->now.begin() + static_cast<std::ptrdiff_t>(offset));
+    Result<void> rewrite_head(Bytes bytes) override {
+      RK_TRY(check_head(bytes, file_->now.size(), "memory"));
+      std::copy(bytes.begin(), bytes.end(), file_->now.begin());
       return {};
     }
     Result<void> sync() override {
@@ -165,6 +168,9 @@ class CrashStorage final : public Storage {
     const auto slash = path.find('/');
     if (slash == std::string_view::npos) return {"", std::string(path)};
     return {std::string(path.substr(0, slash)), std::string(path.substr(slash + 1))};
+  }
+  static unexpected exists(std::string_view path) {
+    return fail(ErrorCode::io, std::string(path) + " exists", EEXIST);
   }
   static unexpected missing(std::string_view path) {
     return fail(ErrorCode::not_found, std::string(path) + " is missing");

@@ -336,8 +336,8 @@ class SlowStorage final : public Storage {
   Result<void> make_directory(std::string_view path) override {
     return inner_.make_directory(path);
   }
-  Result<void> rename(std::string_view from, std::string_view to) override {
-    return inner_.rename(from, to);
+  Result<void> publish(std::string_view path, Bytes bytes, Overwrite overwrite) override {
+    return inner_.publish(path, bytes, overwrite);
   }
   Result<void> remove(std::string_view path) override { return inner_.remove(path); }
   Result<void> remove_directory(std::string_view path) override {
@@ -367,9 +367,7 @@ class SlowStorage final : public Storage {
       std::this_thread::sleep_for(5ms);
       return inner_->append(bytes);
     }
-    Result<void> write_at(std::uint64_t offset, Bytes bytes) override {
-      return inner_->write_at(offset, bytes);
-    }
+    Result<void> rewrite_head(Bytes bytes) override { return inner_->rewrite_head(bytes); }
     Result<void> sync() override { return inner_->sync(); }
 
    private:

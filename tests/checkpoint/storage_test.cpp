@@ -43,7 +43,11 @@ TEST(SeedDefect, names_with_dots_and_absolute_names_do_not_escape) {
     EXPECT_EQ(code_of(storage.create(path)), ErrorCode::invalid_argument) << path;
     EXPECT_EQ(code_of(storage.remove(path)), ErrorCode::invalid_argument) << path;
     EXPECT_EQ(code_of(storage.file_bytes(path)), ErrorCode::invalid_argument) << path;
-    EXPECT_EQ(code_of(storage.rename("a", path)), ErrorCode::invalid_argument) << path;
+    EXPECT_EQ(code_of(storage.rename("a", path, Overwrite::replace)), ErrorCode::invalid_argument)
+        << path;
+    EXPECT_EQ(code_of(storage.publish(path, bytes_of("x"), Overwrite::replace)),
+              ErrorCode::invalid_argument)
+        << path;
   }
   EXPECT_FALSE(std::filesystem::exists(temporary / "escape"));
 }
@@ -68,7 +72,7 @@ TEST(Storage, files_are_private_and_never_overwritten) {
     ASSERT_OK(file);
     ASSERT_OK((*file)->append(bytes_of("hello ")));
     ASSERT_OK((*file)->append(bytes_of("world")));
-    ASSERT_OK((*file)->write_at(0, bytes_of("J")));
+    ASSERT_OK((*file)->rewrite_head(bytes_of("J")));
     ASSERT_OK((*file)->sync());
   }
   ASSERT_OK(storage.sync_directory("d"));
@@ -87,6 +91,48 @@ TEST(Storage, files_are_private_and_never_overwritten) {
   EXPECT_EQ(code_of(storage.read("d/f", 6, part)), ErrorCode::corrupt);
   EXPECT_EQ(code_of(storage.file_bytes("d/missing")), ErrorCode::not_found);
   EXPECT_EQ(code_of(read_all(storage, "d/f", 10)), ErrorCode::corrupt);
+}
+
+TEST(Storage, publish_removes_what_a_killed_publish_left_and_keeps_the_old_file_on_failure) {
+  TemporaryDirectory temporary;
+  const auto files = std::make_shared<FileStorage>(temporary.path());
+  write_bytes(temporary / "f.tmp", bytes_of("left by a kill"));
+  ASSERT_OK(files->publish("f", bytes_of("one"), Overwrite::refuse));
+  EXPECT_EQ(read_text(temporary / "f"), "one");
+  EXPECT_FALSE(std::filesystem::exists(temporary / "f.tmp"));
+
+  const auto refused = files->publish("f", bytes_of("two"), Overwrite::refuse);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(is_already_there(refused.error())) << refused.error().message;
+  EXPECT_EQ(read_text(temporary / "f"), "one");
+  EXPECT_FALSE(std::filesystem::exists(temporary / "f.tmp"));
+
+  for (std::uint64_t at = 1; at <= 4; ++at) {  // create, append, sync, rename
+    FaultyStorage faulty(files, {.at_call = at});
+    EXPECT_EQ(code_of(faulty.publish("f", bytes_of("two"), Overwrite::replace)),
+              ErrorCode::no_space);
+    EXPECT_EQ(read_text(temporary / "f"), "one") << "step " << at;
+    EXPECT_FALSE(std::filesystem::exists(temporary / "f.tmp")) << "step " << at;
+  }
+  FaultyStorage faulty(files, {.at_call = 5});  // sync_directory
+  EXPECT_EQ(code_of(faulty.publish("f", bytes_of("two"), Overwrite::replace)), ErrorCode::no_space);
+  EXPECT_EQ(read_text(temporary / "f"), "two");
+}
+
+TEST(Storage, a_file_ends_with_its_sync_and_only_its_head_can_change) {
+  TemporaryDirectory temporary;
+  FileStorage storage(temporary.path());
+  auto file = storage.create("f");
+  ASSERT_OK(file);
+  EXPECT_EQ(code_of((*file)->rewrite_head(bytes_of("x"))), ErrorCode::invalid_argument);
+  ASSERT_OK((*file)->append(pattern(2 * kRewritableBytes, 1)));
+  EXPECT_EQ(code_of((*file)->rewrite_head(pattern(kRewritableBytes + 1, 2))),
+            ErrorCode::invalid_argument);
+  ASSERT_OK((*file)->rewrite_head(pattern(kRewritableBytes, 2)));
+  ASSERT_OK((*file)->sync());
+  EXPECT_EQ(code_of((*file)->append(bytes_of("x"))), ErrorCode::closed);
+  EXPECT_EQ(code_of((*file)->rewrite_head(bytes_of("x"))), ErrorCode::closed);
+  EXPECT_EQ(code_of((*file)->sync()), ErrorCode::closed);
 }
 
 TEST(Storage, symbolic_links_below_the_root_are_not_followed) {
