@@ -13,7 +13,8 @@ target_include_directories(ringkernel PUBLIC
 target_link_libraries(ringkernel
   PUBLIC Threads::Threads
   PRIVATE $<BUILD_INTERFACE:Boost::headers> $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>
-          ringkernel_deps::xxhash ringkernel_deps::isal)
+          ringkernel_deps::xxhash ringkernel_deps::isal
+          CURL::libcurl OpenSSL::Crypto pugixml::pugixml)
 rk_flags(ringkernel)
 
 # Optional for consumers: the floating-point flags under which host and device agree bit for bit.

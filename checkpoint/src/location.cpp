@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ringkernel/checkpoint/s3_storage.hpp>
 
 namespace rk::checkpoint {
 namespace {
@@ -14,8 +15,17 @@ struct Scheme {
   Opened (*open)(const Location& location);
 };
 
+Opened open_s3(const Location& location) {
+  if (!location.options.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "an s3:// address takes no options: its settings come from the environment");
+  }
+  RK_TRY_ASSIGN(auto options, s3_options_from_environment(location.rest));
+  return open_s3_storage(std::move(options));
+}
+
 // One line per kind of store; the opener checks `rest` and every option it is given.
-constexpr std::array<Scheme, 0> kSchemes{};
+constexpr std::array kSchemes{Scheme{"s3:", "s3://BUCKET[/PREFIX]", &open_s3}};
 
 const Scheme* find_scheme(std::string_view text) {
   const auto at = std::find_if(kSchemes.begin(), kSchemes.end(), [&](const Scheme& scheme) {
