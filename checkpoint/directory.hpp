@@ -114,7 +114,8 @@ class CheckpointWriter {
   std::string directory_;
 };
 
-/// Reads the shards of one checkpoint; holds one shard in memory at a time.
+/// Reads the shards of one checkpoint, not those of its parents (load_checkpoint merges a chain);
+/// holds one shard in memory at a time.
 class CheckpointReader {
  public:
   using Visit = std::function<Result<void>(const ChunkView&)>;
@@ -166,9 +167,11 @@ class CheckpointDirectory {
   std::string prefix_;
 };
 
+/// The checkpoint that `entry` is an increment of; nothing for a full one.
+[[nodiscard]] std::optional<CheckpointName> parent_of(const Entry& entry);
 /// Every checkpoint of a store, of any prefix, as CheckpointDirectory::list.
 [[nodiscard]] Result<std::vector<Entry>> list_checkpoints(Storage& storage, Depth depth);
-/// The state of one checkpoint's directory.
+/// The state of one checkpoint. An increment is valid only with all of its chain.
 [[nodiscard]] Result<Entry> examine_checkpoint(Storage& storage, const CheckpointName& name,
                                                Depth depth);
 /// Removes one checkpoint's directory: MANIFEST first, so that a kill half-way leaves an incomplete

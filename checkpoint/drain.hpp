@@ -6,8 +6,8 @@
 //   records ----/    counts, returns credits)
 //
 // Invariants:
-//  1. Completeness is decided from the records alone: a cut record of every worker, slots written =
-//  sum of slots announced,
+//  1. Completeness is decided from the records alone: a cut record of every worker, slots written
+//  and slots called unchanged = sum of slots announced,
 //     messages recorded = sum(sent) - sum(received) over every channel. Nothing is guessed from
 //     time.
 //  2. One cut at a time. Records of another epoch than the open one are dropped (left over from an
@@ -50,6 +50,7 @@ struct DrainOptions {
 /// The host's part of a cut, taken under every host lane's lock.
 struct HostCut {
   std::uint32_t epoch = 0;
+  std::uint32_t parent = 0;  ///< durable cut of this run that it is an increment of; 0: a full one
   std::uint64_t hlc = 0;
   std::uint64_t created_at_us = 0;
   /// Per worker w: sent = messages the host stamped for w (restored ones included), received =
@@ -72,7 +73,8 @@ struct DrainFacts {
 /// What one finished cut cost and holds.
 struct CutReport {
   std::uint32_t epoch = 0;
-  std::string directory;  ///< empty if it failed
+  std::uint32_t parent = 0;  ///< 0: a full checkpoint
+  std::string directory;     ///< empty if it failed
   std::uint64_t slots = 0;
   std::uint64_t messages = 0;       ///< in flight across the cut
   std::uint64_t drained_bytes = 0;  ///< taken out of the rings

@@ -2,7 +2,9 @@
 //
 // Rows as the drain's writers put them into shards:
 //   DeviceMemory chunk, id = region_id(actor type name), one row per slot:  SlotRow, then state,
-//   then trailing field H2KQueue / K2HQueue / K2KRouting chunk, one row per message in flight:
+//   then trailing field; in an increment also rows with the flag kRowPages: SlotRow, PagesPayload,
+//   then the pages it names
+//   H2KQueue / K2HQueue / K2KRouting chunk, one row per message in flight:
 //   message slot, then the block's bytes HlcState chunk: one row per worker clock.   Custom chunk,
 //   id = region_id("ringkernel.host_state"): the app's bytes
 #pragma once
@@ -12,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +33,9 @@ struct SlotRow {
   std::uint64_t hlc;
 };
 static_assert(sizeof(SlotRow) == 32);
+
+/// RowHeader::flags of a slot's row: changed pages over what the parent checkpoint holds.
+inline constexpr std::uint32_t kRowPages = 1;
 
 struct LoadedSlot {
   ActorId id;
@@ -54,7 +60,8 @@ struct LoadedCheckpoint {
       messages;  ///< to actors, per (source, destination) in source-sequence order
   std::vector<LoadedMessage> outputs;  ///< to the host, in the same order
   std::vector<std::byte> host_state;
-  std::uint64_t max_hlc = 0;  ///< no stamp in the checkpoint exceeds it
+  std::map<std::uint32_t, std::uint64_t> clocks;  ///< by worker, and the host's under its id
+  std::uint64_t max_hlc = 0;                      ///< no stamp in the checkpoint exceeds it
   std::vector<std::shared_ptr<const std::vector<std::byte>>> storage;
 };
 

@@ -65,6 +65,7 @@ class Dispatcher {
     const std::uint32_t run_state = load_relaxed<Scope::system>(from.run_state);
     stopping_ = run_state == static_cast<std::uint32_t>(RunState::stopping);
     store_relaxed<Scope::device>(to.run_state, run_state);
+    store_relaxed<Scope::device>(to.cut_parent, load_relaxed<Scope::system>(from.cut_parent));
     store_relaxed<Scope::device>(to.cut_epoch, cut_epoch);
     store_relaxed<Scope::device>(to.closed_epoch, closed_);
     store_relaxed<Scope::device>(to.clock_offset_us,

@@ -10,6 +10,7 @@
 //  lane's release.
 #pragma once
 
+#include <ringkernel/runtime/page_hash.hpp>
 #include <ringkernel/runtime/system.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
@@ -74,6 +75,60 @@ class Serializer {
     return true;
   }
 
+  /// Collective: the slots of `unit` that were touched since the cut `parent`, in one record.
+  /// Precondition: there is one, and the unit is small. False if the cut was closed meanwhile.
+  template <class Group>
+  RK_FN bool write_touched(Group& group, const SaveUnit& unit, std::uint32_t index,
+                           std::uint32_t parent, std::uint32_t count, std::uint64_t bytes) {
+    std::byte* place = nullptr;
+    if (group.rank() == 0) place = wait_for_room(bytes, epoch_);
+    place = group.broadcast(place);
+    if (place == nullptr) return false;
+    std::byte* payload = place + sizeof(RecordHeader);
+    std::uint64_t sum = 0;
+    std::uint64_t at = 0;
+    for_each_slot(unit, [&](const SlotHeader& slot, std::uint64_t stride) {
+      if (slot.touched_epoch < parent) return;
+      sum += copy_with_checksum(payload + at, reinterpret_cast<const std::byte*>(&slot), stride,
+                                group.rank(), group.size(), at / 8);
+      at += stride;
+    });
+    publish_collective(group, place, RecordKind::slots, index, count, 0, bytes, bytes, sum);
+    return true;
+  }
+
+  /// Collective: the slot's header and those pages of its body that `pages` names. False if the cut
+  /// was closed meanwhile.
+  template <class Group>
+  RK_FN bool write_pages(Group& group, const SaveUnit& unit, std::uint32_t index,
+                         const PagesPayload& pages, bool is_last) {
+    constexpr std::uint64_t kHead = sizeof(SlotHeader) + sizeof(PagesPayload);
+    const std::byte* body = unit.base + sizeof(SlotHeader);
+    std::uint64_t bytes = kHead;
+    for_each_page(pages, [&](std::uint64_t, std::uint64_t length) { bytes += length; });
+    std::byte* place = nullptr;
+    if (group.rank() == 0) place = wait_for_room(bytes, epoch_);
+    place = group.broadcast(place);
+    if (place == nullptr) return false;
+    std::byte* payload = place + sizeof(RecordHeader);
+    std::uint64_t sum =
+        copy_with_checksum(payload, unit.base, sizeof(SlotHeader), group.rank(), group.size());
+    if (group.rank() == 0) {
+      sum += copy_with_checksum(payload + sizeof(SlotHeader),
+                                reinterpret_cast<const std::byte*>(&pages), sizeof(pages), 0, 1,
+                                sizeof(SlotHeader) / 8);
+    }
+    std::uint64_t at = kHead;
+    for_each_page(pages, [&](std::uint64_t offset, std::uint64_t length) {
+      sum += copy_with_checksum(payload + at, body + offset, length, group.rank(), group.size(),
+                                at / 8);
+      at += length;
+    });
+    publish_collective(group, place, RecordKind::pages, index, is_last ? 1 : 0,
+                       std::uint64_t{pages.first_page} * kPageBytes, pages.body_bytes, bytes, sum);
+    return true;
+  }
+
   /// Collective: records a message that crosses the cut, with the block that belongs to it.
   template <class Group>
   RK_FN bool write_message(Group& group, const SystemView& system, const MessageView& message,
@@ -111,6 +166,27 @@ class Serializer {
   }
 
  private:
+  template <class Visit>
+  RK_FN static void for_each_page(const PagesPayload& pages, Visit visit) {
+    for (std::uint32_t i = 0; i < kPagesPerRecord; ++i) {
+      if ((pages.mask >> i & 1u) == 0) continue;
+      const std::uint64_t offset = std::uint64_t{pages.first_page + i} * kPageBytes;
+      visit(offset, page_bytes(pages.body_bytes, offset));
+    }
+  }
+
+  /// Collective: `sum` is the lane's share of the payload's checksum.
+  template <class Group>
+  RK_FN void publish_collective(Group& group, std::byte* place, RecordKind kind, std::uint32_t unit,
+                                std::uint32_t count, std::uint64_t part_offset,
+                                std::uint64_t unit_bytes, std::uint64_t length, std::uint64_t sum) {
+    sum = group.sum(sum);
+    if (group.rank() != 0) return;
+    header(place) = RecordHeader{kRecordMagic, kind,       epoch_, stream_, unit, count, 0,
+                                 part_offset,  unit_bytes, length, sum};
+    ring_.publish(length);
+  }
+
   RK_FN static RecordHeader& header(std::byte* place) {
     return *reinterpret_cast<RecordHeader*>(place);
   }

@@ -21,6 +21,7 @@
 
 #include <ringkernel/hlc/clock.hpp>
 #include <ringkernel/kernels/context.hpp>
+#include <ringkernel/kernels/increment.hpp>
 #include <ringkernel/kernels/mailbox.hpp>
 #include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
@@ -186,6 +187,9 @@ class Worker {
     // colour still counts, and without our cut record it cannot complete
     if (epoch <= closed_epoch_ || fault_ != Fault::none) return;
     open_epoch_ = epoch;
+    // relaxed: who told us of the cut, the control word or a message, had seen this
+    parent_ = load_relaxed<Scope::device>(system_.device_control->cut_parent);
+    unchanged_ = 0;
     unit_cursor_ = 0;
     unsaved_ = self_.unit_count;
     outbox_cursor_ = outbox_.head();
@@ -204,7 +208,20 @@ class Worker {
     publish_status();
   }
   RK_FN void write_end() {
-    serializer_.write_small(RecordKind::end, 1, clock_.last.word, 0, [](std::byte*) {});
+    serializer_.write_small(RecordKind::end, unchanged_, clock_.last.word, 0, [](std::byte*) {});
+  }
+
+  /// True if the open cut does not need the unit, because its parent holds it: then it counts as
+  /// saved.
+  RK_FN bool pass_over(SaveUnit& unit) {
+    if (parent_ == 0 || touched_since(unit, parent_).slots != 0) return false;
+    count_saved(unit, unit.slots);
+    return true;
+  }
+  RK_FN void count_saved(SaveUnit& unit, std::uint32_t unchanged) {
+    unit.saved_epoch = epoch_;
+    unchanged_ += unchanged;
+    if (--unsaved_ == 0 && open()) write_end();
   }
 
   /// The next piece of work for the open cut that fits into the ring now.
@@ -220,8 +237,13 @@ class Worker {
       action.message = old;
       return true;
     }
-    if (unsaved_ == 0) return false;
-    while (self_.units[unit_cursor_].saved_epoch == epoch_) ++unit_cursor_;
+    for (std::uint32_t passed = 0;; ++unit_cursor_) {
+      if (unsaved_ == 0) return false;
+      SaveUnit& candidate = self_.units[unit_cursor_];
+      if (candidate.saved_epoch == epoch_) continue;
+      if (!pass_over(candidate)) break;
+      if (++passed == kPassedPerTurn) return backoff_.reset(), false;
+    }
     SaveUnit& unit = self_.units[unit_cursor_];
     if (!serializer_.has_background_room(unit.bytes < kMaxRecordPayload ? unit.bytes
                                                                         : kMaxRecordPayload))
@@ -280,8 +302,9 @@ class Worker {
     action.message = message;
     action.slot = slot;
     action.crossed = open() && epoch_newer(static_cast<std::uint16_t>(epoch_), header.epoch);
-    if (open() && slot != nullptr && self_.units[slot->unit].saved_epoch != epoch_) {
-      action.unit = &self_.units[slot->unit];
+    if (open() && slot != nullptr) {
+      SaveUnit& unit = self_.units[slot->unit];
+      if (unit.saved_epoch != epoch_ && !pass_over(unit)) action.unit = &unit;
     }
     left_ = budget_;
     clock_.merge(hlc::Timestamp{header.hlc}, wall_us_);
@@ -343,6 +366,7 @@ class Worker {
     if (action.slot != nullptr) {
       ++action.slot->handled;
       action.slot->hlc = clock_.last.word;
+      action.slot->touched_epoch = epoch_;
       if (action.source == Source::stash) --action.slot->stashed;
     } else {
       ++dead_;
@@ -361,14 +385,10 @@ class Worker {
   }
 
   RK_FN void save(Group& group, SaveUnit& unit) {
-    const bool written = serializer_.write_bytes(group, RecordKind::slots, epoch_,
-                                                 static_cast<std::uint32_t>(&unit - self_.units),
-                                                 unit.slots, unit.base, unit.bytes);
-    if (group.rank() == 0) {
-      unit.saved_epoch = epoch_;
-      --unsaved_;
-      if (unsaved_ == 0 && written) write_end();
-    }
+    std::uint32_t unchanged = 0;
+    IncrementWriter(serializer_)
+        .write(group, unit, static_cast<std::uint32_t>(&unit - self_.units), parent_, unchanged);
+    if (group.rank() == 0) count_saved(unit, unchanged);
     group.sync();
   }
   RK_FN void record(Group& group, const MessageView& message) {
@@ -461,6 +481,7 @@ class Worker {
   }
 
   static constexpr std::uint32_t kLooksPerTurn = 16;
+  static constexpr std::uint32_t kPassedPerTurn = 64;
   static constexpr std::uint32_t kClockTurns = 64;
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;
@@ -483,6 +504,8 @@ class Worker {
   std::uint32_t epoch_;
   std::uint32_t open_epoch_ = 0;
   std::uint32_t closed_epoch_ = 0;
+  std::uint32_t parent_ = 0;     ///< durable cut that the open one is an increment of; 0: none
+  std::uint32_t unchanged_ = 0;  ///< slots that the parent holds as they are
   std::uint64_t unit_cursor_ = 0;
   std::uint64_t unsaved_ = 0;
   std::uint64_t outbox_cursor_ = 0;

@@ -7,7 +7,7 @@
 // `version` is the commit word of each block: the writer changes other words, then stores a new
 // version with release; a reader that acquires a version it has not seen reads them all. It may see
 // newer words than its version stands for. That is harmless for a word that stands alone; words
-// with an operand (cut_epoch and cut_position, read_request and read_actor, step_request and
+// with an operand (cut_epoch with cut_position and cut_parent, read_request and read_actor, step_request and
 // step_budget) are stored after it with release and loaded before it with acquire, so that a
 // request is never seen with an older operand. A newer operand with an older request changes
 // nothing: that request was served before the host made the next.
@@ -30,7 +30,7 @@ struct alignas(64) HostControl {
   std::uint32_t read_request;  ///< number of the newest read
   std::uint32_t read_actor;    ///< ActorId::word
   std::uint32_t step_request;  ///< number of the newest step command
-  std::uint32_t reserved_word;
+  std::uint32_t cut_parent;    ///< durable cut that cut_epoch is an increment of; 0: a full one
   std::uint64_t step_budget;     ///< messages each worker may handle for it
   std::uint64_t cut_position;    ///< H2K messages below this position were sent before the cut
   std::int64_t clock_offset_us;  ///< host time minus device time
@@ -47,7 +47,7 @@ struct alignas(64) DeviceControl {
   std::uint32_t read_request;
   std::uint32_t read_actor;
   std::uint32_t step_request;
-  std::uint32_t reserved;
+  std::uint32_t cut_parent;
   std::uint64_t step_budget;
   std::int64_t clock_offset_us;
   std::uint64_t pad[2];

@@ -31,8 +31,9 @@ enum class RecordKind : std::uint32_t {
   cut = 1,      ///< CutPayload, then CutChannel[channels]
   slots = 2,    ///< a save unit or a part of one: [SlotHeader|state|field]*
   message = 3,  ///< message slot, then the bytes of its block if it has one
-  end = 4,      ///< every save unit of this worker was written for this epoch
+  end = 4,      ///< every save unit of this worker was dealt with; `count` slots were unchanged
   read = 5,     ///< reply to a host read: one slot or a part of it; `epoch` is the request's number
+  pages = 6,    ///< changed pages of a slot: SlotHeader, PagesPayload, the pages; see below
 };
 
 struct RecordHeader {
@@ -41,7 +42,7 @@ struct RecordHeader {
   std::uint32_t epoch;
   std::uint32_t stream;  ///< worker index; the H2K dispatcher's stream comes after the last worker
   std::uint32_t unit;    ///< save unit (slots), actor id (message: destination; read: the actor)
-  std::uint32_t count;   ///< slots in the unit; channels in a cut; 1 otherwise
+  std::uint32_t count;   ///< slots in the record; channels in a cut; pages: 1 in a slot's last record
   std::uint64_t hlc;
   std::uint64_t part_offset;  ///< of this payload within the unit
   std::uint64_t unit_bytes;   ///< of the whole unit; equals `length` when sent in one part
@@ -67,6 +68,19 @@ struct CutChannel {
   std::uint64_t received;  ///< messages from the peer handled before the cut
 };
 static_assert(sizeof(CutChannel) == 16);
+
+inline constexpr std::uint32_t kPagesPerRecord = 32;
+
+/// In a `pages` record, after the SlotHeader: which pages of the slot's body (what follows its
+/// header, see page_hash.hpp) follow, in order. A slot with many changed pages takes several
+/// records, all but the last with `count` 0; `part_offset` is that of first_page in the body and
+/// grows.
+struct PagesPayload {
+  std::uint32_t first_page;
+  std::uint32_t mask;        ///< bit i: page first_page + i
+  std::uint64_t body_bytes;  ///< of the whole slot: tells how long its last page is
+};
+static_assert(sizeof(PagesPayload) == 16);
 
 /// Words of a stream that the host and the device share (in memory the host can reach).
 struct StreamWords {

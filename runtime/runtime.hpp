@@ -49,7 +49,10 @@ struct CheckpointOptions {
       "checkpoint";  ///< [A-Za-z0-9._-], names this application's checkpoints in `dir`
   std::chrono::nanoseconds every{0};  ///< 0: on demand only
   std::uint32_t keep = 3;             ///< newest checkpoints to keep, at least 1
-  bool fresh = false;                 ///< do not restore; start a new run id, delete nothing
+  /// One checkpoint in so many is a full one; those between are increments of the one before them.
+  /// 1: all are full. A restart begins with a full one.
+  std::uint32_t full_every = 1;
+  bool fresh = false;  ///< do not restore; start a new run id, delete nothing
   /// A cut whose records are not all in by then is abandoned; the run goes on.
   std::chrono::nanoseconds deadline = std::chrono::seconds(60);
   std::uint32_t writers = 1;
@@ -111,6 +114,7 @@ struct RunReport {
 /// What one checkpoint cost.
 struct CheckpointCost {
   std::uint32_t epoch = 0;
+  std::uint32_t parent = 0;  ///< epoch that it is an increment of; 0: a full one
   std::string directory;
   std::uint64_t slots = 0;
   std::uint64_t messages = 0;

@@ -32,9 +32,9 @@ struct SlotHeader {
   std::uint32_t field_bytes;      ///< trailing field, starts at align_up(state_bytes, 16)
   std::uint32_t source_sequence;  ///< number of the newest message sent by this actor
   std::uint32_t stashed;          ///< messages set aside; transient, counted anew from the stash
-  std::uint32_t reserved;
-  std::uint64_t handled;  ///< messages handled by this actor since it was spawned
-  std::uint64_t hlc;      ///< stamp of the newest handled message
+  std::uint32_t touched_epoch;  ///< colour of its worker at the newest handler; 0: none in this run
+  std::uint64_t handled;        ///< messages handled by this actor since it was spawned
+  std::uint64_t hlc;            ///< stamp of the newest handled message
 };
 static_assert(sizeof(SlotHeader) == 48 && std::is_trivially_copyable_v<SlotHeader>);
 static_assert(offsetof(SlotHeader, handled) == 32);
@@ -51,14 +51,28 @@ RK_FN inline std::byte* slot_field(SlotHeader* slot) {
   return slot_state(slot) + align_up(slot->state_bytes, kSlotAlignment);
 }
 
+struct PageHashes;
+
 struct SaveUnit {
   std::byte* base;
   std::uint64_t bytes;
   std::uint32_t slots;
   std::uint32_t saved_epoch;  ///< epoch of the newest cut that holds a copy of it
-  std::uint64_t reserved;
+  PageHashes* hashes;         ///< of the one slot in it; null: saved whole or slot by slot
 };
 static_assert(sizeof(SaveUnit) == 32);
+
+/// Visits the slots of a unit in order: visit(slot, stride).
+template <class Visit>
+RK_FN void for_each_slot(const SaveUnit& unit, Visit visit) {
+  std::byte* at = unit.base;
+  for (std::uint32_t i = 0; i < unit.slots; ++i) {
+    auto& slot = *reinterpret_cast<SlotHeader*>(at);
+    const std::uint64_t stride = slot_stride(slot.state_bytes, slot.field_bytes);
+    visit(slot, stride);
+    at += stride;
+  }
+}
 
 /// Where an actor lives. One entry per index, read by every worker, written only while nothing
 /// runs.

@@ -100,14 +100,16 @@ Result<void> CutLedger::check_part(Stream& stream, const RecordHeader& header) {
   return {};
 }
 
-Result<void> CutLedger::add_slots(const RecordHeader& header) {
+Result<CutLedger::Stream*> CutLedger::stream_of(const RecordHeader& header) {
   if (header.stream >= workers_ || !streams_[header.stream].has_cut) {
     return fail(ErrorCode::internal,
                 "slots before a cut record in stream " + std::to_string(header.stream));
   }
-  Stream& stream = streams_[header.stream];
-  RK_TRY(check_part(stream, header));
-  if (stream.part_offset != 0) return {};
+  return &streams_[header.stream];
+}
+
+/// `header.count` slots of the stream are dealt with.
+Result<void> CutLedger::account(Stream& stream, const RecordHeader& header) {
   stream.slots += header.count;
   slots_ += header.count;
   if (stream.slots > stream.announced_slots) {
@@ -116,6 +118,35 @@ Result<void> CutLedger::add_slots(const RecordHeader& header) {
                                          std::to_string(stream.announced_slots) + " announced");
   }
   return {};
+}
+
+Result<void> CutLedger::add_slots(const RecordHeader& header) {
+  RK_TRY_ASSIGN(Stream * stream, stream_of(header));
+  RK_TRY(check_part(*stream, header));
+  if (stream->part_offset != 0) return {};
+  return account(*stream, header);
+}
+
+Result<void> CutLedger::add_pages(const RecordHeader& header) {
+  RK_TRY_ASSIGN(Stream * stream, stream_of(header));
+  const bool goes_on = stream->part_offset != 0;
+  const bool is_next =
+      !goes_on || (header.unit == stream->part_unit && header.unit_bytes == stream->part_bytes &&
+                   header.part_offset >= stream->part_offset);
+  if (!is_next || header.count > 1 || header.part_offset >= header.unit_bytes) {
+    return fail(ErrorCode::internal, "worker " + std::to_string(header.stream) +
+                                         ": the pages of unit " + std::to_string(header.unit) +
+                                         " are not in order");
+  }
+  stream->part_unit = header.unit;
+  stream->part_bytes = header.unit_bytes;
+  stream->part_offset = header.count == 1 ? 0 : header.part_offset + 1;
+  return account(*stream, header);
+}
+
+Result<void> CutLedger::add_end(const RecordHeader& header) {
+  RK_TRY_ASSIGN(Stream * stream, stream_of(header));
+  return account(*stream, header);
 }
 
 Result<void> CutLedger::add_message(const MessageHeader& message) {

@@ -3,8 +3,8 @@
 // Invariants, over the peers P = workers 0..n-1 and the host (n):
 //  1. in_flight[s][d] = sent[s][d] - received[d][s]: the sender's counter at its cut less the
 //  receiver's at its own.
-//  2. Complete = every worker's cut record is here, recorded slots = announced slots per worker,
-//  and recorded messages =
+//  2. Complete = every worker's cut record is here, recorded slots + those that an end record calls
+//  unchanged = announced slots per worker, and recorded messages =
 //     in_flight on every channel. No count may exceed what was announced, so equal sums mean equal
 //     parts.
 //
@@ -31,12 +31,15 @@ class CutLedger {
   /// Each returns an error that names the stream or channel when the record contradicts the counts.
   [[nodiscard]] Result<void> add_cut(const RecordHeader& header, Bytes payload);
   [[nodiscard]] Result<void> add_slots(const RecordHeader& header);
+  [[nodiscard]] Result<void> add_pages(const RecordHeader& header);
+  [[nodiscard]] Result<void> add_end(const RecordHeader& header);
   [[nodiscard]] Result<void> add_message(const MessageHeader& message);
 
   [[nodiscard]] bool complete() const;
   /// Streams and channels that miss something, the first few of them; empty when complete.
   [[nodiscard]] std::string describe_missing() const;
 
+  /// Slots of the cut, whether they were recorded or are as the parent holds them.
   [[nodiscard]] std::uint64_t slots() const { return slots_; }
   [[nodiscard]] std::uint64_t messages() const { return messages_; }
   /// Stamp of each worker's cut.
@@ -47,7 +50,7 @@ class CutLedger {
     bool has_cut = false;
     std::uint64_t hlc = 0;
     std::uint64_t announced_slots = 0;
-    std::uint64_t slots = 0;
+    std::uint64_t slots = 0;  ///< accounted for
     std::uint32_t part_unit = 0;
     std::uint64_t part_offset = 0;  ///< of the next part; 0: no unit is half here
     std::uint64_t part_bytes = 0;
@@ -58,6 +61,8 @@ class CutLedger {
   }
   [[nodiscard]] std::string peer_name(std::uint32_t peer) const;
   [[nodiscard]] Result<std::uint32_t> worker_of(ActorId id) const;
+  [[nodiscard]] Result<Stream*> stream_of(const RecordHeader& header);
+  [[nodiscard]] Result<void> account(Stream& stream, const RecordHeader& header);
   [[nodiscard]] Result<void> check_part(Stream& stream, const RecordHeader& header);
   [[nodiscard]] Result<void> check_channel(std::uint32_t from, std::uint32_t to) const;
   [[nodiscard]] Result<void> balance();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 
 namespace rk::checkpoint {
 namespace {
@@ -210,7 +211,10 @@ Result<CheckpointWriter> CheckpointDirectory::begin(std::uint64_t epoch,
   return writer;
 }
 
-Result<Entry> examine_checkpoint(Storage& storage, const CheckpointName& name, Depth depth) {
+namespace {
+
+/// The checkpoint without its parents.
+Result<Entry> examine_alone(Storage& storage, const CheckpointName& name, Depth depth) {
   Entry entry;
   entry.name = name;
   entry.directory = joined(name);
@@ -241,6 +245,35 @@ Result<Entry> examine_checkpoint(Storage& storage, const CheckpointName& name, D
   return entry;
 }
 
+/// An increment is worth what its parent is worth.
+void judge_by_parent(Entry& entry, const Entry& parent) {
+  if (parent.state == CheckpointState::valid) return;
+  entry.state = parent.state == CheckpointState::incompatible ? CheckpointState::incompatible
+                                                              : CheckpointState::corrupt;
+  entry.reason = "it is an increment of " + parent.directory + ", which is " +
+                 std::string(to_string(parent.state)) +
+                 (parent.reason.empty() ? "" : ": " + parent.reason);
+}
+
+}  // namespace
+
+std::optional<CheckpointName> parent_of(const Entry& entry) {
+  if (!entry.manifest || !entry.manifest->parent) return std::nullopt;
+  return CheckpointName{entry.name.prefix, *entry.manifest->parent, entry.name.run_id};
+}
+
+Result<Entry> examine_checkpoint(Storage& storage, const CheckpointName& name, Depth depth) {
+  RK_TRY_ASSIGN(auto entry, examine_alone(storage, name, depth));
+  auto next = parent_of(entry);
+  // a parent's epoch is smaller (parse_manifest sees to it), so this ends
+  while (next && entry.state == CheckpointState::valid) {
+    RK_TRY_ASSIGN(const auto parent, examine_alone(storage, *next, depth));
+    judge_by_parent(entry, parent);
+    next = parent_of(parent);
+  }
+  return entry;
+}
+
 Result<std::vector<Entry>> list_checkpoints(Storage& storage, Depth depth) {
   RK_TRY_ASSIGN(const auto items, storage.list(""));
   std::vector<Entry> entries;
@@ -248,13 +281,22 @@ Result<std::vector<Entry>> list_checkpoints(Storage& storage, Depth depth) {
     if (item.kind != StorageEntry::Kind::directory) continue;
     const auto name = parse_checkpoint_name(item.name);
     if (!name) continue;
-    RK_TRY_ASSIGN(auto entry, examine_checkpoint(storage, *name, depth));
+    RK_TRY_ASSIGN(auto entry, examine_alone(storage, *name, depth));
     entries.push_back(std::move(entry));
   }
   std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
     if (a.name.epoch != b.name.epoch) return a.name.epoch < b.name.epoch;
     return a.directory < b.directory;
   });
+  std::map<std::string, const Entry*> by_directory;  // parents come before their increments
+  for (Entry& entry : entries) {
+    by_directory[entry.directory] = &entry;
+    const auto name = parent_of(entry);
+    if (!name || entry.state != CheckpointState::valid) continue;
+    const Entry absent{.name = *name, .directory = joined(*name), .reason = "it is not there"};
+    const auto parent = by_directory.find(absent.directory);
+    judge_by_parent(entry, parent == by_directory.end() ? absent : *parent->second);
+  }
   return entries;
 }
 
@@ -292,7 +334,7 @@ Result<Found> CheckpointDirectory::newest_valid(Depth depth) {
 }
 
 Result<CheckpointReader> CheckpointDirectory::open_checkpoint(const Entry& entry) const {
-  RK_TRY_ASSIGN(auto now, examine_checkpoint(*storage_, entry.name, Depth::manifest));
+  RK_TRY_ASSIGN(auto now, examine_alone(*storage_, entry.name, Depth::manifest));
   if (now.state != CheckpointState::valid) {
     const auto code =
         now.state == CheckpointState::incompatible ? ErrorCode::incompatible : ErrorCode::corrupt;

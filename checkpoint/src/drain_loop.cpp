@@ -161,6 +161,8 @@ bool DrainThreads::count(DrainStream& stream, const RecordHeader& header, Bytes 
                                                    " does not match its checksum");
       break;
     case RecordKind::slots: counted = cut_->ledger.add_slots(header); break;
+    case RecordKind::pages: counted = cut_->ledger.add_pages(header); break;
+    case RecordKind::end: counted = cut_->ledger.add_end(header); break;
     case RecordKind::message: {
       MessageHeader message;
       if (payload.size() < sizeof(message)) {
@@ -177,7 +179,7 @@ bool DrainThreads::count(DrainStream& stream, const RecordHeader& header, Bytes 
     cut_->give_up_locked(counted.error());
     return false;
   }
-  return header.kind != RecordKind::cut;
+  return header.kind != RecordKind::cut && header.kind != RecordKind::end;
 }
 
 std::byte* DrainThreads::take_buffer() {

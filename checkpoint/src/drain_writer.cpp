@@ -64,11 +64,8 @@ void DrainWriter::process(const DrainJob& job) {
 
 PartWriter& DrainWriter::part_of(const OpenCut& cut) {
   if (!part_) {
-    Metadata metadata;
-    metadata.kernel_id = shared_.facts->run_id;
-    metadata.kernel_type = shared_.facts->executor;
-    metadata.step = cut.host.epoch;
-    metadata.hlc = {.physical = cut.host.hlc >> 12, .logical = cut.host.hlc & 0xFFF};
+    Metadata metadata = shard_metadata(shared_.facts->run_id, shared_.facts->executor,
+                                       cut.host.epoch, cut.host.hlc);
     part_.emplace(
         *shared_.program,
         cut.checkpoint.make_shard_set(std::move(metadata),
@@ -85,6 +82,8 @@ Result<void> DrainWriter::write_records(const DrainJob& job) {
     const bool is_of_cut = walk.header.epoch == job.cut->host.epoch;
     if (walk.header.kind == RecordKind::slots && is_of_cut) {
       RK_TRY(part.add_slots(walk.header, walk.payload));
+    } else if (walk.header.kind == RecordKind::pages && is_of_cut) {
+      RK_TRY(part.add_pages(walk.header, walk.payload));
     } else if (walk.header.kind == RecordKind::message && is_of_cut) {
       RK_TRY(part.add_message(walk.header, walk.payload));
     }
@@ -106,19 +105,19 @@ Result<void> DrainWriter::write_host_part(OpenCut& cut) {
     RK_TRY(part.add_message(Bytes(messages).subspan(at, slot_bytes), {}));
   }
   for (std::uint32_t worker = 0; worker < clocks.size(); ++worker) {
-    RK_TRY(part.add_clock(worker, clocks[worker]));
+    RK_TRY(part.rows().add_clock(worker, clocks[worker]));
   }
-  RK_TRY(part.add_clock(kHostId.word, cut.host.hlc));
-  return part.add_host_state(cut.host.app_state);
+  RK_TRY(part.rows().add_clock(kHostId.word, cut.host.hlc));
+  return part.rows().add_host_state(cut.host.app_state);
 }
 
 Result<void> DrainWriter::finish_part(OpenCut& cut) {
   if (index_ == 0) RK_TRY(write_host_part(cut));
   if (!part_) return {};
-  RK_TRY_ASSIGN(auto shards, part_->finish());
+  RK_TRY_ASSIGN(auto shards, part_->rows().finish());
   const std::lock_guard lock(cut.mutex);
   cut.shards.insert(cut.shards.end(), shards.begin(), shards.end());
-  cut.digest.merge(part_->digest());
+  cut.digest.merge(part_->rows().digest());
   return {};
 }
 
@@ -159,6 +158,7 @@ Result<CutReport> DrainWriter::commit(OpenCut& cut) {
     report.drained_bytes = cut.drained_bytes;
     report.stream_time = cut.stream_time;
   }
+  if (cut.host.parent != 0) manifest.parent = cut.host.parent;
   manifest.created_at_us = cut.host.created_at_us;
   manifest.executor = shared_.facts->executor;
   manifest.workers = shared_.workers;
@@ -174,6 +174,7 @@ Result<CutReport> DrainWriter::commit(OpenCut& cut) {
   }
   RK_TRY_ASSIGN(const auto committed, cut.checkpoint.commit(std::move(manifest)));
   report.epoch = cut.host.epoch;
+  report.parent = cut.host.parent;
   report.directory = cut.checkpoint.directory();
   report.slots = committed.slots;
   report.messages = committed.messages;

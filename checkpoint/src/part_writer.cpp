@@ -10,15 +10,19 @@ unexpected broken_record(const RecordHeader& header, const char* what) {
                                       std::to_string(header.unit) + ": " + what);
 }
 
-template <class T>
-Bytes bytes_of_value(const T& value) {
-  return std::as_bytes(std::span<const T>(&value, 1));
+SlotRow row_of(const SlotHeader& header) {
+  return {.state_bytes = header.state_bytes,
+          .field_bytes = header.field_bytes,
+          .source_sequence = header.source_sequence,
+          .reserved = 0,
+          .handled = header.handled,
+          .hlc = header.hlc};
 }
 
 }  // namespace
 
 PartWriter::PartWriter(const ProgramInfo& program, ShardSet shards)
-    : program_(program), shards_(std::move(shards)) {
+    : program_(program), rows_(std::move(shards)) {
   for (const auto& type : program.types) regions_.push_back(region_id(type.name));
 }
 
@@ -59,32 +63,32 @@ Result<void> PartWriter::add_unit(const RecordHeader& header, Bytes unit) {
   return {};
 }
 
-Result<void> PartWriter::add_slot(const SlotHeader& header, Bytes slot) {
+Result<SlotIdentity> PartWriter::identify(const SlotHeader& header) const {
   if (header.type >= program_.types.size() ||
       header.state_bytes != program_.types[header.type].state_bytes) {
     return fail(ErrorCode::corrupt, "a slot of actor " + std::to_string(header.id.index()) +
                                         " does not fit its type's layout");
   }
   const auto& type = program_.types[header.type];
-  const SlotRow row{.state_bytes = header.state_bytes,
-                    .field_bytes = header.field_bytes,
-                    .source_sequence = header.source_sequence,
-                    .reserved = 0,
-                    .handled = header.handled,
-                    .hlc = header.hlc};
+  return SlotIdentity{header.id, type.name, regions_[header.type], type.version};
+}
+
+Result<void> PartWriter::add_slot(const SlotHeader& header, Bytes slot) {
+  RK_TRY_ASSIGN(const SlotIdentity who, identify(header));
   const Bytes state = slot.subspan(sizeof(SlotHeader), header.state_bytes);
   const Bytes field = slot.subspan(
       sizeof(SlotHeader) + align_up(header.state_bytes, kSlotAlignment), header.field_bytes);
-  digest_.add_slot({.id = header.id,
-                    .type_name = type.name,
-                    .version = type.version,
-                    .source_sequence = header.source_sequence,
-                    .handled = header.handled,
-                    .state = state,
-                    .field = field});
-  const std::array<Bytes, 3> pieces{bytes_of_value(row), state, field};
-  return shards_.add_row(ChunkType::device_memory, regions_[header.type],
-                         {.id = header.id.word, .version = type.version}, pieces);
+  return rows_.add_slot(who, row_of(header), state, field);
+}
+
+Result<void> PartWriter::add_pages(const RecordHeader& header, Bytes payload) {
+  if (!verifies(header, payload)) return broken_record(header, "the checksum does not match");
+  SlotHeader slot;
+  if (payload.size() < sizeof(slot) + sizeof(PagesPayload))
+    return broken_record(header, "it ends inside its header");
+  std::memcpy(&slot, payload.data(), sizeof(slot));
+  RK_TRY_ASSIGN(const SlotIdentity who, identify(slot));
+  return rows_.add_pages(who, row_of(slot), payload.subspan(sizeof(slot)));
 }
 
 Result<void> PartWriter::add_message(const RecordHeader& header, Bytes payload) {
@@ -117,26 +121,7 @@ Result<void> PartWriter::add_message(Bytes slot, Bytes block) {
   } else if (!block.empty()) {
     return fail(ErrorCode::corrupt, "a recorded message carries a block it does not name");
   }
-  const Bytes clean = Bytes(copy).first(slot_bytes);
-  digest_.add_message(clean, block);
-  auto type = ChunkType::k2k_routing;
-  if (header.dst == kHostId) {
-    type = ChunkType::k2h_queue;
-  } else if (header.src == kHostId) {
-    type = ChunkType::h2k_queue;
-  }
-  const std::array<Bytes, 2> pieces{clean, block};
-  return shards_.add_row(type, 0, {.id = header.dst.word, .version = 1, .flags = slot_bytes},
-                         pieces);
-}
-
-Result<void> PartWriter::add_clock(std::uint32_t worker, std::uint64_t hlc) {
-  return shards_.add_row(ChunkType::hlc_state, 0, {.id = worker, .version = 1},
-                         bytes_of_value(hlc));
-}
-
-Result<void> PartWriter::add_host_state(Bytes state) {
-  return shards_.append_chunk(ChunkType::custom, region_id(kHostStateRegion), state);
+  return rows_.add_message(Bytes(copy).first(slot_bytes), block);
 }
 
 }  // namespace rk::checkpoint

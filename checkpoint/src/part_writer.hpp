@@ -8,26 +8,15 @@
 // are arriving.
 #pragma once
 
-#include <ringkernel/checkpoint/content_digest.hpp>
-#include <ringkernel/checkpoint/directory.hpp>
-#include <ringkernel/checkpoint/restore.hpp>
 #include <ringkernel/checkpoint/src/record_walk.hpp>
+#include <ringkernel/checkpoint/src/row_writer.hpp>
 #include <ringkernel/runtime/actor.hpp>
 #include <ringkernel/runtime/slot.hpp>
 
 #include <map>
-#include <span>
-#include <string_view>
 #include <vector>
 
 namespace rk::checkpoint {
-
-inline constexpr std::string_view kHostStateRegion = "ringkernel.host_state";
-
-/// What every row of a message says in RowHeader::flags: the bytes of its slot.
-[[nodiscard]] constexpr bool is_message_slot_bytes(std::uint32_t bytes) {
-  return bytes == kSmallMessageBytes || bytes == kLargeMessageBytes;
-}
 
 class PartWriter {
  public:
@@ -36,24 +25,24 @@ class PartWriter {
 
   /// A slots record, whole or a part; parts of a unit come in order.
   [[nodiscard]] Result<void> add_slots(const RecordHeader& header, Bytes payload);
+  /// Changed pages of one slot.
+  [[nodiscard]] Result<void> add_pages(const RecordHeader& header, Bytes payload);
   [[nodiscard]] Result<void> add_message(const RecordHeader& header, Bytes payload);
   /// `slot` as it lies in a queue; `block` may be longer than its message says by the padding to 8
   /// bytes.
   [[nodiscard]] Result<void> add_message(Bytes slot, Bytes block);
-  [[nodiscard]] Result<void> add_clock(std::uint32_t worker, std::uint64_t hlc);
-  [[nodiscard]] Result<void> add_host_state(Bytes state);
-  [[nodiscard]] Result<std::vector<ShardInfo>> finish() { return shards_.finish(); }
-
-  [[nodiscard]] const ContentDigest& digest() const { return digest_; }
+  /// For what needs no taking apart: clocks, host state, and the end.
+  [[nodiscard]] RowWriter& rows() { return rows_; }
 
  private:
   [[nodiscard]] Result<void> add_unit(const RecordHeader& header, Bytes unit);
   [[nodiscard]] Result<void> add_slot(const SlotHeader& header, Bytes slot);
+  /// corrupt: the slot is not of a layout the program has.
+  [[nodiscard]] Result<SlotIdentity> identify(const SlotHeader& header) const;
 
   const ProgramInfo& program_;
   std::vector<std::uint64_t> regions_;  // of the program's types
-  ShardSet shards_;
-  ContentDigest digest_;
+  RowWriter rows_;
   std::map<std::uint32_t, std::vector<std::byte>> units_;  // by stream; while parts arrive
 };
 

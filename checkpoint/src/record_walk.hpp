@@ -24,7 +24,7 @@ class RecordWalk {
     if (rest_.empty()) return Step::end;
     if (rest_.size() < sizeof(RecordHeader)) return Step::broken;
     std::memcpy(&header, rest_.data(), sizeof(header));
-    const bool is_sound = header.magic == kRecordMagic && header.kind <= RecordKind::read &&
+    const bool is_sound = header.magic == kRecordMagic && header.kind <= RecordKind::pages &&
                           header.length % 8 == 0 && header.length <= max_payload_bytes_;
     if (!is_sound) return Step::broken;
     bytes = record_bytes(header.length);

@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <ringkernel/checkpoint/restore.hpp>
-#include <ringkernel/checkpoint/src/part_writer.hpp>
+#include <ringkernel/checkpoint/src/row_writer.hpp>
+#include <ringkernel/runtime/page_hash.hpp>
+#include <ringkernel/runtime/slot.hpp>
 #include <tuple>
 
 namespace rk::checkpoint {
@@ -16,9 +19,11 @@ MessageHeader header_of(const LoadedMessage& message) {
   return header;
 }
 
-/// Takes one checkpoint apart into `out`.
+/// Takes a chain of checkpoints apart into `out`, the full one first: slots from all of them,
+/// everything else from the newest.
 class Loader {
  public:
+  /// `out.manifest` is the newest one's.
   explicit Loader(LoadedCheckpoint& out) : out_(out) {
     for (const auto& type : out.manifest.types) types_[region_id(type.name)] = &type;
     out.max_hlc = out.manifest.hlc;
@@ -26,7 +31,19 @@ class Loader {
     out.slots.reserve(std::min<std::uint64_t>(out.manifest.slots, kMaxActors));
   }
 
+  /// The chunks that follow are `manifest`'s.
+  Result<void> begin(const Manifest& manifest) {
+    if (manifest.types != out_.manifest.types) {
+      return fail(ErrorCode::corrupt, "its actor types are not those of its increments");
+    }
+    is_newest_ = manifest.epoch == out_.manifest.epoch;
+    is_increment_ = manifest.parent.has_value();
+    seen_.assign(seen_.size(), Seen::no);
+    return {};
+  }
+
   Result<void> take(const ChunkView& chunk) {
+    if (!is_newest_ && chunk.type != ChunkType::device_memory) return {};
     switch (chunk.type) {
       case ChunkType::device_memory:
       case ChunkType::h2k_queue:
@@ -73,7 +90,8 @@ class Loader {
       RK_TRY_ASSIGN(const bool more, rows.next(row));
       if (!more) return {};
       if (chunk.type == ChunkType::device_memory) {
-        RK_TRY(take_slot(chunk.id, row));
+        RK_TRY(row.header.flags == kRowPages ? take_pages(chunk.id, row)
+                                             : take_slot(chunk.id, row));
       } else if (chunk.type == ChunkType::hlc_state) {
         RK_TRY(take_clock(row));
       } else {
@@ -87,6 +105,7 @@ class Loader {
     if (row.payload.size() != sizeof(hlc))
       return fail(ErrorCode::corrupt, "a clock's row has the wrong size");
     std::memcpy(&hlc, row.payload.data(), sizeof(hlc));
+    out_.clocks[row.header.id] = hlc;
     out_.max_hlc = std::max(out_.max_hlc, hlc);
     return {};
   }
@@ -111,13 +130,92 @@ class Loader {
     slot.version = row.header.version;
     slot.state = row.payload.subspan(sizeof(SlotRow), slot.row.state_bytes);
     slot.field = row.payload.subspan(sizeof(SlotRow) + slot.row.state_bytes);
-    // The last index is the host's.
-    if (slot.id.index() >= kMaxActors) return fail(ErrorCode::corrupt, who + " cannot exist");
-    if (slot.id.index() >= seen_.size()) seen_.resize(slot.id.index() + 1);
-    if (seen_[slot.id.index()]) return fail(ErrorCode::corrupt, who + " is there twice");
-    seen_[slot.id.index()] = true;
+    RK_TRY(see(slot.id, who, Seen::whole));
     out_.max_hlc = std::max(out_.max_hlc, slot.row.hlc);
-    out_.slots.push_back(slot);
+    std::size_t& place = place_[slot.id.index()];
+    if (place == kNowhere) {
+      place = out_.slots.size();
+      out_.slots.push_back(slot);
+      return {};
+    }
+    if (out_.slots[place].id.word != slot.id.word || out_.slots[place].type_region != region) {
+      return fail(ErrorCode::corrupt, who + " is another one than in its parent");
+    }
+    out_.slots[place] = slot;
+    images_.erase(slot.id.index());
+    return {};
+  }
+
+  /// Lays changed pages over what the parent holds of the slot.
+  Result<void> take_pages(std::uint64_t region, const RowView& row) {
+    const std::string who = "actor " + std::to_string(ActorId{row.header.id}.index());
+    SlotRow head;
+    PagesPayload pages;
+    if (row.payload.size() < sizeof(head) + sizeof(pages))
+      return fail(ErrorCode::corrupt, who + ": its row of pages is too short");
+    std::memcpy(&head, row.payload.data(), sizeof(head));
+    std::memcpy(&pages, row.payload.data() + sizeof(head), sizeof(pages));
+    const ActorId id{row.header.id};
+    RK_TRY(see(id, who, Seen::pages));
+    const std::size_t place = place_[id.index()];
+    if (!is_increment_ || place == kNowhere || out_.slots[place].id.word != id.word) {
+      return fail(ErrorCode::corrupt, who + ": pages of it are here, but no parent holds it");
+    }
+    LoadedSlot& slot = out_.slots[place];
+    const std::uint64_t field_at = align_up(head.state_bytes, kSlotAlignment);
+    const std::uint64_t body_bytes = field_at + align_up(head.field_bytes, kSlotAlignment);
+    if (slot.type_region != region || slot.version != row.header.version ||
+        slot.row.state_bytes != head.state_bytes || slot.row.field_bytes != head.field_bytes ||
+        pages.body_bytes != body_bytes) {
+      return fail(ErrorCode::corrupt, who + ": its pages are not of the layout its parent holds");
+    }
+    std::byte* image = image_of(slot, field_at, body_bytes);
+    Bytes rest = row.payload.subspan(sizeof(head) + sizeof(pages));
+    for (std::uint32_t i = 0; i < kPagesPerRecord; ++i) {
+      if ((pages.mask >> i & 1u) == 0) continue;
+      const std::uint64_t offset = (std::uint64_t{pages.first_page} + i) * kPageBytes;
+      if (offset >= body_bytes || rest.size() < page_bytes(body_bytes, offset)) {
+        return fail(ErrorCode::corrupt, who + ": its row does not hold the pages it names");
+      }
+      const Bytes page = rest.first(page_bytes(body_bytes, offset));
+      std::memcpy(image + offset, page.data(), page.size());
+      rest = rest.subspan(page.size());
+    }
+    if (!rest.empty()) return fail(ErrorCode::corrupt, who + ": its row of pages is too long");
+    slot.row = head;
+    out_.max_hlc = std::max(out_.max_hlc, head.hlc);
+    return {};
+  }
+
+  /// The slot's body in memory of its own, for pages to be laid over it.
+  std::byte* image_of(LoadedSlot& slot, std::uint64_t field_at, std::uint64_t body_bytes) {
+    auto& image = images_[slot.id.index()];
+    if (image == nullptr) {
+      image = std::make_shared<std::vector<std::byte>>(body_bytes);
+      std::copy(slot.state.begin(), slot.state.end(), image->begin());
+      std::copy(slot.field.begin(), slot.field.end(),
+                image->begin() + static_cast<std::ptrdiff_t>(field_at));
+      slot.state = Bytes(*image).first(slot.row.state_bytes);
+      slot.field = Bytes(*image).subspan(field_at, slot.row.field_bytes);
+      out_.storage.push_back(image);
+    }
+    return image->data();
+  }
+
+  enum class Seen : std::uint8_t { no, whole, pages };
+
+  /// In one checkpoint a slot is there once as a whole, or in any number of rows of pages.
+  Result<void> see(ActorId id, const std::string& who, Seen as) {
+    // The last index is the host's.
+    if (id.index() >= kMaxActors) return fail(ErrorCode::corrupt, who + " cannot exist");
+    if (id.index() >= seen_.size()) {
+      seen_.resize(id.index() + 1);
+      place_.resize(id.index() + 1, kNowhere);
+    }
+    Seen& seen = seen_[id.index()];
+    if (seen == Seen::whole || (seen == Seen::pages && as == Seen::whole))
+      return fail(ErrorCode::corrupt, who + " is there twice");
+    seen = as;
     return {};
   }
 
@@ -189,25 +287,44 @@ class Loader {
 
   LoadedCheckpoint& out_;
   TypeOf types_;
-  std::vector<bool> seen_;
+  static constexpr std::size_t kNowhere = ~std::size_t{0};
+  std::vector<Seen> seen_;          // by actor index, in the checkpoint at hand
+  std::vector<std::size_t> place_;  // by actor index, in out_.slots
+  std::map<std::uint32_t, std::shared_ptr<std::vector<std::byte>>> images_;  // by actor index
+  bool is_newest_ = true;
+  bool is_increment_ = false;
   bool has_host_state_ = false;
 };
 
 }  // namespace
 
 Result<LoadedCheckpoint> load_checkpoint(const CheckpointDirectory& directory, const Entry& entry) {
-  RK_TRY_ASSIGN(const auto reader, directory.open_checkpoint(entry));
+  std::vector<CheckpointReader> chain;  // newest first
+  for (std::optional<Entry> next = entry; next;) {
+    RK_TRY_ASSIGN(auto reader, directory.open_checkpoint(*next));
+    next->manifest = reader.manifest();
+    const auto parent = parent_of(*next);
+    chain.push_back(std::move(reader));
+    next.reset();
+    if (parent) next = Entry{.name = *parent, .directory = format_checkpoint_name(*parent)};
+  }
   LoadedCheckpoint out;
-  out.manifest = reader.manifest();
+  out.manifest = chain.front().manifest();
   out.directory = entry.directory;
   Loader loader(out);
-  auto result = reader.for_each_chunk([&](const ChunkView& chunk) { return loader.take(chunk); });
-  if (result) result = loader.finish();
-  if (!result) {
-    return fail(result.error().code,
-                directory.storage().describe(entry.directory) + ": " + result.error().message,
-                result.error().native);
+  const auto named = [&](const Manifest& manifest, const Error& error) {
+    const auto name = format_checkpoint_name({manifest.prefix, manifest.epoch, manifest.run_id});
+    return fail(error.code, directory.storage().describe(name) + ": " + error.message,
+                error.native);
+  };
+  for (auto reader = chain.rbegin(); reader != chain.rend(); ++reader) {
+    auto result = loader.begin(reader->manifest());
+    if (result) {
+      result = reader->for_each_chunk([&](const ChunkView& chunk) { return loader.take(chunk); });
+    }
+    if (!result) return named(reader->manifest(), result.error());
   }
+  if (auto result = loader.finish(); !result) return named(out.manifest, result.error());
   return out;
 }
 

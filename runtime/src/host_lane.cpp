@@ -91,7 +91,8 @@ std::vector<CutChannel> HostLane::begin_cut(std::uint32_t epoch) {
   return channels_;
 }
 
-void HostLane::publish_cut() {
+void HostLane::publish_cut(std::uint32_t parent) {
+  store_relaxed<Scope::system>(system_.host_control->cut_parent, parent);
   store_relaxed<Scope::system>(system_.host_control->cut_position, h2k_.position());
   // release, here and below: publishes the operand; pairs with the dispatcher's acquire
   store_release<Scope::system>(system_.host_control->cut_epoch, epoch_);

@@ -50,7 +50,8 @@ class HostLane {
   /// Starts epoch `epoch`: returns the counters at the cut. publish_cut() must follow under the
   /// same lock.
   std::vector<CutChannel> begin_cut(std::uint32_t epoch);
-  void publish_cut();
+  /// `parent`: the durable cut that it is an increment of; 0 for a full one.
+  void publish_cut(std::uint32_t parent);
   void close_cut(std::uint32_t epoch);
   void set_run_state(RunState state);
   void request_read(std::uint32_t request, ActorId actor);

@@ -68,6 +68,7 @@ struct Runtime::Impl {
   void serve_until_stopped();
   bool pump();
   void checkpoint_turn();
+  [[nodiscard]] std::uint32_t choose_parent();
   Result<void> begin_checkpoint();
   void close_cut();
   void finish_checkpoint(Result<checkpoint::CutReport> outcome);
@@ -146,6 +147,8 @@ struct Runtime::Impl {
   std::uint64_t checkpoint_covers = 0;  ///< tickets the open checkpoint will satisfy
   bool cut_open = false;
   bool cut_in_work = false;
+  std::uint32_t durable_epoch = 0;  ///< newest checkpoint of this process; 0: none yet
+  std::uint32_t increments = 0;     ///< since the newest full one
   Clock::time_point cut_opened{};
   Clock::time_point next_due{};
   struct Mark {

@@ -121,10 +121,21 @@ void Runtime::Impl::checkpoint_turn() {
   if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
 }
 
+/// The durable checkpoint that the next one can be an increment of; 0: it has to be a full one.
+std::uint32_t Runtime::Impl::choose_parent() {
+  if (durable_epoch == 0 || increments + 1 >= options.checkpoint.full_every) return 0;
+  // it may have been removed or damaged from outside
+  auto parent = checkpoint::examine_checkpoint(directory->storage(),
+                                               {directory->prefix(), durable_epoch, run_id},
+                                               checkpoint::Depth::manifest);
+  return parent && parent->state == checkpoint::CheckpointState::valid ? durable_epoch : 0;
+}
+
 Result<void> Runtime::Impl::begin_checkpoint() {
   constexpr std::uint32_t kHalfTheColours = 0x8000;
   cut_opened = Clock::now();
   RK_TRY_ASSIGN(const std::uint64_t next, directory->next_epoch());
+  const std::uint32_t parent = choose_parent();
   checkpoint::HostCut cut;
   {
     const std::lock_guard lock(lane->mutex);
@@ -143,7 +154,8 @@ Result<void> Runtime::Impl::begin_checkpoint() {
     cut.channels = lane->begin_cut(cut.epoch);
     cut.hlc = lane->hlc();
     cut.app = options.checkpoint.identity;
-    lane->publish_cut();
+    cut.parent = parent;
+    lane->publish_cut(parent);
   }
   // outside of the lock: it makes a directory; the drain keeps records that come before
   cut_open = true;
@@ -163,9 +175,13 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
   std::optional<Result<CheckpointCost>> result;
   if (outcome) {
     const checkpoint::CutReport& report = *outcome;
-    CheckpointCost cost{report.epoch,       report.directory,     report.slots,
-                        report.messages,    report.drained_bytes, report.file_bytes,
-                        report.stream_time, report.durable_time,  to_hex(report.content_digest)};
+    durable_epoch = report.epoch;
+    increments = report.parent == 0 ? 0 : increments + 1;
+    CheckpointCost cost{report.epoch,        report.parent,
+                        report.directory,    report.slots,
+                        report.messages,     report.drained_bytes,
+                        report.file_bytes,   report.stream_time,
+                        report.durable_time, to_hex(report.content_digest)};
     auto retained = directory->retain(
         {.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
     if (!retained) {

@@ -58,6 +58,8 @@ Result<void> Runtime::Impl::open_checkpoints() {
   if (checkpoint.dir.empty() && checkpoint.storage == nullptr) return {};
   if (checkpoint.keep == 0)
     return fail(ErrorCode::invalid_argument, "checkpoint.keep must be at least 1");
+  if (checkpoint.full_every == 0)
+    return fail(ErrorCode::invalid_argument, "checkpoint.full_every must be at least 1");
   if (checkpoint.storage == nullptr) {
     RK_TRY_ASSIGN(auto opened, checkpoint::open_storage(checkpoint.dir));
     checkpoint.storage = checkpoint::with_environment_faults(std::move(opened));
@@ -185,6 +187,7 @@ Result<SystemPlan> Runtime::Impl::make_plan() {
   plan.capacity = options.capacity;
   plan.seed = options.seed;
   plan.background_percent = options.background_percent;
+  plan.page_hashes = directory && options.checkpoint.full_every > 1;
   plan.actors = actors;
   plan.replay.resize(workers);
   RK_TRY_ASSIGN(plan.base_epoch, first_epoch());

@@ -1,3 +1,4 @@
+#include <ringkernel/runtime/page_hash.hpp>
 #include <ringkernel/runtime/system_image.hpp>
 
 #include <algorithm>
@@ -33,11 +34,19 @@ StridedSlots strided(std::byte* base, std::uint64_t slots, std::uint32_t slot_by
   return {base, slots - 1, static_cast<std::uint32_t>(std::countr_zero(slot_bytes))};
 }
 
+/// Bytes of a unit's page hashes. Slots of up to a page are saved whole, or not at all.
+std::uint64_t unit_hash_bytes(const SaveUnit& unit) {
+  const std::uint64_t body = unit.bytes - sizeof(SlotHeader);
+  return unit.slots == 1 && body > kPageBytes ? page_hashes_bytes(page_count(body)) : 0;
+}
+
 /// What one worker owns, in the order of its memory.
 struct WorkerPlan {
   std::vector<std::size_t> actors;  ///< indexes into SystemPlan::actors, by (type, id)
   std::vector<std::uint64_t> offsets;
-  std::vector<SaveUnit> units;  ///< base is an offset until the memory is known
+  std::vector<SaveUnit> units;
+  std::vector<std::uint64_t> unit_offsets;  ///< of their first slots
+  std::uint64_t page_hash_bytes = 0;
   std::vector<std::uint32_t> unit_of;
   std::uint64_t slot_bytes = 0;
   std::uint64_t used_slot_bytes = 0;
@@ -65,7 +74,7 @@ WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program,
       // neighbour's handler
       worker.slot_bytes = align_up(worker.slot_bytes, 64);
       SaveUnit unit{};
-      unit.reserved = worker.slot_bytes;
+      worker.unit_offsets.push_back(worker.slot_bytes);
       worker.units.push_back(unit);
       open_type = actor.type;
     }
@@ -76,6 +85,9 @@ WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program,
     ++unit.slots;
     worker.slot_bytes += stride;
     worker.used_slot_bytes += stride;
+  }
+  if (plan.page_hashes) {
+    for (const SaveUnit& unit : worker.units) worker.page_hash_bytes += unit_hash_bytes(unit);
   }
   return worker;
 }
@@ -89,6 +101,7 @@ struct Regions {
   struct PerWorker {
     SaveUnit* units;
     std::byte* slots;
+    std::byte* page_hashes;
     std::byte* inbox;
     RingWords* inbox_words;
     std::byte* outbox;
@@ -137,6 +150,7 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     Regions::PerWorker p{};
     p.units = bump.take<SaveUnit>(workers[w].units.size());
     p.slots = bump.take<std::byte>(workers[w].slot_bytes);
+    p.page_hashes = bump.take<std::byte>(workers[w].page_hash_bytes);
     p.inbox_words = bump.take<RingWords>(1);
     p.inbox = bump.take<std::byte>(std::uint64_t{capacity.inbox_slots} * slot_bytes);
     p.outbox = bump.take<std::byte>(std::uint64_t{capacity.outbox_slots} * slot_bytes);
@@ -172,6 +186,27 @@ HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& c
     r.workers.push_back(p);
   }
   return r;
+}
+
+/// Gives the units their addresses and page hashes their sizes.
+Result<void> place_units(Executor& executor, const SystemPlan& plan, WorkerPlan& worker,
+                         const Regions::PerWorker& region) {
+  std::byte* hashes = region.page_hashes;
+  for (std::size_t i = 0; i < worker.units.size(); ++i) {
+    SaveUnit& unit = worker.units[i];
+    unit.base = region.slots + worker.unit_offsets[i];
+    unit.saved_epoch = plan.base_epoch;
+    const std::uint64_t bytes = plan.page_hashes ? unit_hash_bytes(unit) : 0;
+    if (bytes == 0) continue;
+    const PageHashes head{{0, 0}, page_count(unit.bytes - sizeof(SlotHeader))};
+    RK_TRY(executor.write(hashes, reinterpret_cast<const std::byte*>(&head), sizeof(head)));
+    unit.hashes = reinterpret_cast<PageHashes*>(hashes);
+    hashes += bytes;
+  }
+  if (worker.units.empty()) return {};
+  return executor.write(reinterpret_cast<std::byte*>(region.units),
+                        reinterpret_cast<const std::byte*>(worker.units.data()),
+                        worker.units.size() * sizeof(SaveUnit));
 }
 
 Result<void> write_slots(Executor& executor, const SystemPlan& plan, const WorkerPlan& worker,
@@ -326,11 +361,7 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     WorkerPlan& worker = workers[w];
     const Regions::PerWorker& d = device.workers[w];
     const HostRegions::PerWorker& h = host.workers[w];
-    for (SaveUnit& unit : worker.units) {
-      unit.base = d.slots + unit.reserved;
-      unit.reserved = 0;
-      unit.saved_epoch = plan.base_epoch;
-    }
+    RK_TRY(place_units(executor, plan, worker, d));
     for (std::size_t i = 0; i < worker.actors.size(); ++i) {
       const ActorPlan& actor = plan.actors[worker.actors[i]];
       table[actor.id.index()] = ActorEntry{
@@ -340,11 +371,6 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     std::vector<std::uint32_t> free_blocks(capacity.slab_blocks);
     std::iota(free_blocks.rbegin(), free_blocks.rend(), 0u);
     std::vector<CutChannel> channels(plan.workers + 1);
-    if (!worker.units.empty()) {
-      RK_TRY(executor.write(reinterpret_cast<std::byte*>(d.units),
-                            reinterpret_cast<const std::byte*>(worker.units.data()),
-                            worker.units.size() * sizeof(SaveUnit)));
-    }
     if (!free_blocks.empty()) {
       RK_TRY(executor.write(reinterpret_cast<std::byte*>(d.slab_free),
                             reinterpret_cast<const std::byte*>(free_blocks.data()),

@@ -154,7 +154,7 @@ inline std::vector<std::byte> make_slot(ActorId id, std::uint32_t type, std::uin
                           .field_bytes = field_bytes,
                           .source_sequence = seed + 7,
                           .stashed = 3,
-                          .reserved = 0,
+                          .touched_epoch = 0,
                           .handled = seed + 100,
                           .hlc = seed + 1000};
   std::memcpy(out.data(), &header, sizeof(header));
@@ -279,7 +279,7 @@ class DrainRig {
     for (std::uint32_t worker = 0; worker < workers_; ++worker) {
       put_cut(worker, epoch, 1);
       put_slot(worker, epoch, make_slot(ActorId::make(worker, 1), 0, 0, worker));
-      ASSERT_TRUE(stream(worker).put({.kind = RecordKind::end, .epoch = epoch}, {}));
+      ASSERT_TRUE(stream(worker).put({.kind = RecordKind::end, .epoch = epoch, .count = 0}, {}));
     }
   }
 

@@ -391,7 +391,8 @@ void put_much(DrainRig& rig, std::uint32_t epoch, std::uint32_t slots) {
           ASSERT_TRUE(rig.stream(worker).put({.kind = RecordKind::read, .epoch = n}, slot));
         }
       }
-      ASSERT_TRUE(rig.stream(worker).put({.kind = RecordKind::end, .epoch = epoch}, {}));
+      ASSERT_TRUE(
+          rig.stream(worker).put({.kind = RecordKind::end, .epoch = epoch, .count = 0}, {}));
     });
   }
   for (auto& worker : workers) worker.join();
