@@ -25,8 +25,9 @@ struct Touched {
 
 RK_FN inline Touched touched_since(const SaveUnit& unit, std::uint32_t parent) {
   Touched touched;
+  const std::uint32_t from = planted(Mutant::touch_forgotten) ? parent + 1 : parent;
   for_each_slot(unit, [&](const SlotHeader& slot, std::uint64_t stride) {
-    if (slot.touched_epoch < parent) return;
+    if (slot.touched_epoch < from) return;
     ++touched.slots;
     touched.bytes += stride;
   });

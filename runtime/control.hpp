@@ -7,10 +7,10 @@
 // `version` is the commit word of each block: the writer changes other words, then stores a new
 // version with release; a reader that acquires a version it has not seen reads them all. It may see
 // newer words than its version stands for. That is harmless for a word that stands alone; words
-// with an operand (cut_epoch with cut_position and cut_parent, read_request and read_actor, step_request and
-// step_budget) are stored after it with release and loaded before it with acquire, so that a
-// request is never seen with an older operand. A newer operand with an older request changes
-// nothing: that request was served before the host made the next.
+// with an operand (cut_epoch with cut_position and cut_parent, read_request and read_actor,
+// step_request and step_budget) are stored after it with release and loaded before it with acquire,
+// so that a request is never seen with an older operand. A newer operand with an older request
+// changes nothing: that request was served before the host made the next.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -23,14 +23,14 @@ enum class RunState : std::uint32_t { running = 0, paused = 1, stopping = 2 };
 
 /// Written by the host under its lane lock, read by the dispatcher.
 struct alignas(64) HostControl {
-  std::uint32_t version;       ///< commit word
-  std::uint32_t run_state;     ///< RunState
-  std::uint32_t cut_epoch;     ///< newest cut asked for
-  std::uint32_t closed_epoch;  ///< newest cut that needs no more records: complete or abandoned
-  std::uint32_t read_request;  ///< number of the newest read
-  std::uint32_t read_actor;    ///< ActorId::word
-  std::uint32_t step_request;  ///< number of the newest step command
-  std::uint32_t cut_parent;    ///< durable cut that cut_epoch is an increment of; 0: a full one
+  std::uint32_t version;         ///< commit word
+  std::uint32_t run_state;       ///< RunState
+  std::uint32_t cut_epoch;       ///< newest cut asked for
+  std::uint32_t closed_epoch;    ///< newest cut that needs no more records: complete or abandoned
+  std::uint32_t read_request;    ///< number of the newest read
+  std::uint32_t read_actor;      ///< ActorId::word
+  std::uint32_t step_request;    ///< number of the newest step command
+  std::uint32_t cut_parent;      ///< durable cut that cut_epoch is an increment of; 0: a full one
   std::uint64_t step_budget;     ///< messages each worker may handle for it
   std::uint64_t cut_position;    ///< H2K messages below this position were sent before the cut
   std::int64_t clock_offset_us;  ///< host time minus device time

@@ -15,6 +15,8 @@ enum class Mutant : int {
   handle_before_save = 2,   ///< the handler runs before its save unit was copied
   no_lane_lock = 3,         ///< a host producer stamps and pushes without its lane lock
   no_barrier = 4,           ///< a block is sent before all lanes have filled it
+  stale_baseline = 5,       ///< pages are compared with the newest hashes, durable or not
+  touch_forgotten = 6,      ///< a unit touched in its parent's colour counts as unchanged
 };
 
 constexpr bool planted(Mutant mutant) { return static_cast<int>(mutant) == RK_MUTANT; }

@@ -15,6 +15,7 @@
 //  3. The hash does not depend on how many lanes computed it.
 #pragma once
 
+#include <ringkernel/runtime/mutant.hpp>
 #include <ringkernel/runtime/record.hpp>
 
 #include <cstdint>
@@ -54,7 +55,7 @@ RK_FN inline std::uint32_t baseline_set(const PageHashes& hashes, std::uint32_t 
   std::uint32_t best = 2;
   for (std::uint32_t set = 0; set < 2; ++set) {
     const std::uint32_t epoch = hashes.epoch[set];
-    if (epoch == 0 || epoch > parent) continue;
+    if (epoch == 0 || (epoch > parent && !planted(Mutant::stale_baseline))) continue;
     if (best == 2 || epoch > hashes.epoch[best]) best = set;
   }
   return best;

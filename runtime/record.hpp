@@ -42,7 +42,8 @@ struct RecordHeader {
   std::uint32_t epoch;
   std::uint32_t stream;  ///< worker index; the H2K dispatcher's stream comes after the last worker
   std::uint32_t unit;    ///< save unit (slots), actor id (message: destination; read: the actor)
-  std::uint32_t count;   ///< slots in the record; channels in a cut; pages: 1 in a slot's last record
+  std::uint32_t
+      count;  ///< slots in the record; channels in a cut; pages: 1 in a slot's last record
   std::uint64_t hlc;
   std::uint64_t part_offset;  ///< of this payload within the unit
   std::uint64_t unit_bytes;   ///< of the whole unit; equals `length` when sent in one part

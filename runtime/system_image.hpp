@@ -39,8 +39,8 @@ struct SystemPlan {
   std::uint32_t base_epoch = 0;
   std::uint64_t base_hlc = 0;
   std::uint32_t background_percent = 25;
-  bool page_hashes = false;  ///< for increments: memory for the hashes of larger actors
-  std::vector<ActorPlan> actors;                   ///< any order; ids unique
+  bool page_hashes = false;       ///< for increments: memory for the hashes of larger actors
+  std::vector<ActorPlan> actors;  ///< any order; ids unique
   std::vector<std::vector<ReplayMessage>> replay;  ///< per worker, in the order to handle them
 };
 

@@ -20,6 +20,18 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
   rk_bank_oracle(bank_oracle_mutant_2 2)
   # The lane lock is taken in the library; an object of the program comes before the archive's.
   rk_bank_oracle(bank_oracle_mutant_3 3 "${CMAKE_CURRENT_SOURCE_DIR}/runtime/src/runtime.cpp")
+
+  # What increments write and restore to; mutants live in device code, so they are this program's.
+  foreach(mutant 0 5 6)
+    set(name increment_oracle)
+    if(mutant)
+      string(APPEND name "_mutant_${mutant}")
+    endif()
+    add_executable(${name} "${CMAKE_CURRENT_SOURCE_DIR}/tests/oracle/increment_oracle.cpp")
+    target_link_libraries(${name} PRIVATE ringkernel)
+    target_compile_definitions(${name} PRIVATE RK_MUTANT=${mutant})
+    rk_flags(${name})
+  endforeach()
 endif()
 
 # Damages a checkpoint in every way a bit or a length can be wrong; for scripts/check_corrupt.
