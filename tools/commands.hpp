@@ -8,6 +8,8 @@ namespace rk::tools {
 
 int list_command(const std::string& directory, bool json);
 int inspect_command(const std::string& path, bool json);
+/// Folds the newest checkpoint, if it is an increment, into a full one.
+int compact_command(const std::string& location, bool json);
 int verify_command(const std::string& path, bool json);
 /// `directory`: whose disk to report.
 int doctor_command(const std::string& directory, bool json);

@@ -112,6 +112,7 @@ RuntimeOptions runtime_options(const RunOptions& options, const std::string& pre
   runtime.checkpoint.prefix = prefix;
   runtime.checkpoint.every = options.checkpoint_every;
   runtime.checkpoint.keep = options.keep;
+  runtime.checkpoint.full_every = options.full_every;
   runtime.checkpoint.fresh = options.fresh;
   runtime.checkpoint.identity = std::move(identity);
   return runtime;

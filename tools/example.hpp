@@ -24,6 +24,7 @@ struct RunOptions {
   std::string checkpoint_dir;
   std::chrono::nanoseconds checkpoint_every{0};
   std::uint32_t keep = 3;
+  std::uint32_t full_every = 1;
   bool fresh = false;
   bool json = false;
   std::chrono::nanoseconds max_walltime{0};

@@ -43,6 +43,10 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
   app.add_option("--keep", options.keep, "newest checkpoints to keep")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();
+  app.add_option("--full-every", options.full_every,
+                 "one checkpoint in so many is full, the others hold what changed; 1: all are full")
+      ->check(CLI::Range(1u, 1'000'000u))
+      ->capture_default_str();
   app.add_flag("--fresh", options.fresh, "do not resume; older checkpoints stay");
   add_duration(app, "--max-walltime", options.max_walltime,
                "save and stop (exit 85) after this time");
@@ -87,6 +91,8 @@ int main(int argc, char** argv) {
           rk::tools::inspect_command);
   command("verify", "read every byte and check it against its hashes", "PATH",
           rk::tools::verify_command);
+  command("compact", "fold the newest checkpoint and the chain it builds on into a full one", "DIR",
+          rk::tools::compact_command);
 
   auto* doctor =
       app.add_subcommand("doctor", "what this machine has, what is missing and how to get it");

@@ -23,6 +23,7 @@ struct Claim {
   std::uint32_t accounts;
   std::uint64_t transfers;
   std::uint32_t cuts;
+  std::uint32_t full_every = 1;
 };
 
 // 200 cuts each; the transfers last for most of them, more rounds follow if they do not
@@ -34,6 +35,8 @@ constexpr Claim kClaims[] = {
     {"peers_2_workers", Variant::peers, 2, 1, 2'000, 1'500'000, 200},
     {"peers_4_workers", Variant::peers, 4, 1, 2'000, 1'500'000, 200},
     {"random_100000_accounts", Variant::random, 2, 1, 100'000, 2'000'000, 20},
+    {"random_increments", Variant::random, 2, 1, 3'000, 1'500'000, 100, 8},
+    {"peers_increments", Variant::peers, 4, 1, 2'000, 1'500'000, 100, 8},
     {"peers_groups_of_4", Variant::peers, 2, 4, 200, 20'000, 20},
 };
 
@@ -57,6 +60,7 @@ TrialOptions trial_of(const Claim& claim) {
   trial.workers = claim.workers;
   trial.lanes = claim.lanes;
   trial.cuts = claim.cuts;
+  trial.full_every = claim.full_every;
   return trial;
 }
 

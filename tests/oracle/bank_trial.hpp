@@ -47,7 +47,8 @@ struct TrialOptions {
   std::uint32_t workers = 2;
   std::uint32_t lanes = 1;
   std::uint32_t cuts = 200;
-  std::uint32_t restores = 4;  ///< of the cuts; resumed with workers 1, 2, 4 in turn
+  std::uint32_t full_every = 1;  ///< the others are increments
+  std::uint32_t restores = 4;    ///< of the cuts; resumed with workers 1, 2, 4 in turn
   std::chrono::nanoseconds deadline = std::chrono::seconds(20);
   bool reference = true;  ///< also run without any checkpoint and compare the final states
 };
@@ -67,6 +68,7 @@ inline Result<std::unique_ptr<Bank>> open_bank(const TrialOptions& trial, std::u
   options.workers = workers;
   options.checkpoint.dir = directory;
   options.checkpoint.keep = 2;
+  options.checkpoint.full_every = trial.full_every;
   options.checkpoint.deadline = trial.deadline;
   return Bank::create(trial.settings, make_host_bank(lanes), options);
 }
@@ -154,7 +156,8 @@ inline Result<void> run_round(const TrialOptions& trial, TrialReport& report) {
         report.cuts % (trial.cuts / trial.restores) == trial.cuts / trial.restores / 2) {
       kept.push_back(directory / ("kept_" + std::to_string(cost.epoch)));
       std::filesystem::create_directories(kept.back());
-      std::filesystem::copy(live + "/" + cost.directory, kept.back() + "/" + cost.directory);
+      // with the chain it builds on
+      std::filesystem::copy(live, kept.back(), std::filesystem::copy_options::recursive);
     }
   }
   RK_TRY_ASSIGN(const std::string digest, finish_bank(*bank, trial.settings));
