@@ -19,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <thread>
 
 #include "painter.hpp"
@@ -244,26 +245,45 @@ void limit_files(rlim_t bytes) {
   if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) std::abort();
 }
 
+/// Paints done, and those that the messages in flight still order.
+std::uint64_t paints_in(const checkpoint::LoadedCheckpoint& loaded) {
+  std::uint64_t paints = 0;
+  for (const auto& slot : loaded.slots) paints += slot.row.handled;
+  for (const auto& message : loaded.messages) {
+    Paint paint;
+    std::memcpy(&paint, message.slot.data() + sizeof(MessageHeader), sizeof(paint));
+    paints += paint.left + 1;
+  }
+  return paints;
+}
+
 /// Every increment of a system at work holds, slot by slot, what that many messages make of it; in
 /// between checkpoints fail, whose hashes must not become a baseline.
 void check_running(std::uint32_t workers, std::uint32_t checkpoints) {
   const Folder folder;
   constexpr std::uint32_t kActors = 48;
+  constexpr std::uint32_t kPaints = 20'000;
   auto runtime = make(folder, workers, 1000, kActors, 6'000);
+  std::uint64_t ordered = 0;
+  std::map<std::uint64_t, std::uint64_t> expected;  // paints ordered before each checkpoint
   std::uint32_t refused = 0;
   std::uint64_t in_flight = 0;
   for (std::uint32_t i = 0; i < checkpoints; ++i) {
     for (std::uint32_t k = 0; k < 4; ++k) {
-      must(
-          runtime->send(ref<Painter>{ActorId::make((i * 13 + k * 5) % kActors, 0)}, Paint{20'000}));
+      send(*runtime, (i * 13 + k * 5) % kActors, kPaints);
+      ordered += kPaints;
     }
     // no file may grow: everything is serialized and hashed, but cannot become durable
     const bool fails = i % 3 == 1;
     if (fails) limit_files(64);
     const auto cost = runtime->checkpoint_now();
     if (fails) limit_files(RLIM_INFINITY);
-    refused += cost ? 0 : 1;
-    in_flight += cost ? cost->messages : 0;
+    if (cost) {
+      expected[cost->epoch] = ordered;
+      in_flight += cost->messages;
+    } else {
+      ++refused;
+    }
   }
   must(runtime->stop());
   auto directory = folder.open();
@@ -275,6 +295,10 @@ void check_running(std::uint32_t workers, std::uint32_t checkpoints) {
     const auto loaded = must(checkpoint::load_checkpoint(directory, entry));
     increments += loaded.manifest.parent ? 1 : 0;
     ++checked;
+    if (paints_in(loaded) != expected[loaded.manifest.epoch] && wrong.empty()) {
+      wrong = entry.directory + ":_" + std::to_string(paints_in(loaded)) + "_paints_done_or_due,_" +
+              std::to_string(expected[loaded.manifest.epoch]) + "_ordered";
+    }
     for (const auto& slot : loaded.slots) {
       if (const auto why = painting::check_painter(slot); wrong.empty() && !why.empty()) {
         wrong = entry.directory + ":_" + why;
