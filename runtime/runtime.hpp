@@ -135,6 +135,7 @@ struct RuntimeStats {
   std::uint64_t stalls = 0;         ///< waits for room in a snapshot ring
   std::uint64_t stalled_ticks = 0;  ///< their length in worker ticks (CPU: time stamp counter)
   std::uint32_t checkpoints = 0;    ///< durable ones
+  std::uint32_t increments = 0;     ///< of these
   std::uint32_t checkpoint_failures = 0;
   std::uint64_t drained_bytes = 0;
   std::uint64_t file_bytes = 0;

@@ -190,6 +190,7 @@ nlohmann::ordered_json summarize(const Options& options, const Job& job, Simulat
   out["steps_per_second"] = steps / seconds;
   out["cells_per_second"] = steps / seconds * static_cast<double>(job.grid.cells());
   out["checkpoints"] = stats.checkpoints;
+  out["increments"] = stats.increments;
   out["checkpoint_failures"] = stats.checkpoint_failures;
   double longest_ms = 0.0;
   for (const CheckpointCost& cost : simulation.runtime().checkpoint_costs()) {
@@ -216,9 +217,11 @@ void print_summary(const nlohmann::ordered_json& s) {
               number("steps_this_run"), number("steps"), number("seconds"),
               number("steps_per_second"), number("cells_per_second") / 1e6);
   std::printf(
-      "  %.0f checkpoints (%.0f failed), the longest %.1f ms until durable, %.1f MB in files; %.0f "
-      "waits for ring room\n",
-      number("checkpoints"), number("checkpoint_failures"), number("longest_checkpoint_ms"),
+      "  %.0f checkpoints (%.0f increments, %.0f failed), the longest %.1f ms until durable, %.1f "
+      "MB "
+      "drained, %.1f MB in files; %.0f waits for ring room\n",
+      number("checkpoints"), number("increments"), number("checkpoint_failures"),
+      number("longest_checkpoint_ms"), number("drained_bytes") / 1e6,
       number("checkpoint_file_bytes") / 1e6, number("ring_stalls"));
   if (s.contains("peak"))
     std::printf("  peak pressure %.4g, written with gain %.4g\n", number("peak"), number("gain"));

@@ -201,6 +201,7 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
   if (*result) {
     costs.push_back(**result);
     ++totals.checkpoints;
+    if ((*result)->parent != 0) ++totals.increments;
     totals.drained_bytes += (*result)->drained_bytes;
     totals.file_bytes += (*result)->file_bytes;
     totals.last_checkpoint = (*result)->directory;

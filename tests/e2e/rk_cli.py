@@ -138,6 +138,20 @@ class Checkpoints(unittest.TestCase):
         resumed, _ = self.finish()
         self.assertIn("resumed from", resumed.stderr)
 
+    def test_increments_are_made_resumed_and_folded(self):
+        process = self.running("--full-every", "1000", "--keep", "2")
+        newest = valid_checkpoints(self.dir)[-1]["epoch"]
+        self.assertTrue(wait_for(lambda: valid_checkpoints(self.dir)[-1]["epoch"] >= newest + 3))
+        self.stop_by(process, signal.SIGTERM)
+        before = valid_checkpoints(self.dir)
+        self.assertGreater(len(before), 3, "the chain of what is kept")
+        folded = json.loads(rk("compact", self.dir, "--json").stdout)
+        self.assertEqual(folded["folded"], len(before))
+        self.assertEqual(valid_checkpoints(self.dir)[-1]["directory"], folded["directory"])
+        self.assertIn("already", rk("compact", self.dir).stdout)
+        self.assertIn("resumed from " + folded["directory"], self.stop_by(self.running(), signal.SIGTERM))
+        self.assertEqual(rk("compact", self.dir / "nothing").returncode, 3)
+
     def test_other_settings_are_refused_with_5_and_named(self):
         rk(*BANK, "--checkpoint-dir", self.dir, "--max-walltime", "50ms")
         done = rk(*BANK, "--checkpoint-dir", self.dir, "--seed", "9")
