@@ -4,7 +4,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-.PHONY: help bootstrap build test cuda demo bench gpu-check install format clean \
+.PHONY: help bootstrap build test test-s3 cuda demo bench gpu-check install format clean \
         check-format-code check-layering check-sanitizers
 
 help:            ## list the targets
@@ -24,6 +24,10 @@ test: build      ## run the tests, then compile the CUDA code where nvcc >= 13 e
 	ctest --preset host -j $(JOBS) --output-junit junit.xml || status=1; \
 	scripts/build_cuda -j $(JOBS) || status=1; \
 	exit $$status
+
+test-s3: build   ## checkpoints in real S3 servers (Ceph, Swift), which it installs and starts on loopback
+	@scripts/bootstrap --s3
+	@scripts/test_s3
 
 demo: build      ## run a sound through a room, kill it, resume it, compare
 	@scripts/demo

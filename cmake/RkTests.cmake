@@ -49,6 +49,13 @@ if(RK_CUDA)
   endif()
 endif()
 
+# What scripts/test_s3 runs against real servers; no test of ctest's.
+if(NOT RK_CUDA)
+  add_executable(s3_driver tests/s3/driver.cpp)
+  target_link_libraries(s3_driver PRIVATE ringkernel)
+  rk_flags(s3_driver)
+endif()
+
 # Source rules; each script can be told to prove that it catches a planted violation.
 if(NOT RK_SANITIZE AND NOT RK_CUDA)
   foreach(script layering)
