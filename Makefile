@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
         check-format-code check-layering check-sanitizers
 
 help:            ## list the targets
-	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
+	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
 
 bootstrap:       ## install the packages the build needs (Debian; no-op when present)
 	@scripts/bootstrap
