@@ -45,6 +45,7 @@ struct DrainOptions {
   /// waste.
   std::uint64_t staging_bytes = 4 * record_bytes(kMaxRecordPayload);
   std::uint32_t staging_buffers = 16;
+  Compression compression{};  ///< of the shards; the writers' threads do the work
 };
 
 /// The host's part of a cut, taken under every host lane's lock.

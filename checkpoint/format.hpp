@@ -9,8 +9,9 @@
 //  1. Bytes are little-endian and unaligned; equal input and an equal `created_at_us` give equal
 //     bytes (metadata keys sorted, chunks in the given order).
 //  2. The seed's reader accepts every file we write: it ignores what follows the last chunk.
-//  3. `decode` reads nothing outside the input, allocates only after the bounds are checked, and
-//     returns views into the input: the input must outlive them.
+//  3. `decode` reads nothing outside the input and allocates only after the bounds are checked.
+//     What is stored raw is viewed in the input, which must outlive the views; what is compressed
+//     is decompressed on demand (`decode_stored`) or into memory of the result (`decode`).
 //  4. With a footer every flipped bit is detected. Without one (the seed's files) the body is
 //     covered by the CRC and the header by rules: exact version, chunk count, sizes, zero reserve.
 //
@@ -22,6 +23,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <ringkernel/checkpoint/codec.hpp>
 #include <ringkernel/checkpoint/hash.hpp>
 #include <ringkernel/runtime/result.hpp>
 #include <string>
@@ -48,7 +51,7 @@ struct FileHeader {
   std::uint32_t header_size = kHeaderSizeField;
   std::uint64_t total_size = 0;  // file length - 8, as the seed counts; file length is accepted too
   std::uint32_t chunk_count = 0;
-  std::uint32_t compression = 0;  // 0 none, 1 lz4, 2 zstd
+  std::uint32_t compression = 0;  // a Codec
   std::uint32_t crc = 0;          // CRC-32/IEEE of bytes [64, end)
   std::uint32_t flags = 0;
   std::uint64_t created_at_us = 0;  // since 1970
@@ -58,6 +61,9 @@ static_assert(sizeof(FileHeader) == kHeaderBytes && std::is_trivially_copyable_v
 static_assert(offsetof(FileHeader, total_size) == 16 && offsetof(FileHeader, crc) == 32 &&
               offsetof(FileHeader, created_at_us) == 40);
 static_assert(std::has_unique_object_representations_v<FileHeader>);
+
+/// The only flag of a chunk, in compressed files only: its data did not shrink and is stored raw.
+inline constexpr std::uint32_t kChunkStoredRaw = 1;
 
 struct ChunkHeader {
   std::uint32_t type = 0;
@@ -136,16 +142,19 @@ struct Chunk {
 
 struct EncodeOptions {
   std::uint64_t created_at_us = 0;
-  bool footer = true;
+  bool footer = true;  ///< compressed files must have one
+  Compression compression{};
 };
 
-/// Exact size of the encoded file; `invalid_argument` when it would exceed the format's limits.
+/// Size of the encoded file, exact without compression and an upper bound with it.
+/// `invalid_argument` when it would exceed the format's limits.
 [[nodiscard]] Result<std::uint64_t> encoded_bytes(const Metadata& metadata,
                                                   std::span<const ChunkView> chunks,
                                                   const EncodeOptions& options);
 
 /// Encodes into `out` (at least `encoded_bytes`): copy and checksums in one pass, no allocation
-/// but the metadata's. Returns the bytes written.
+/// but the metadata's and, with compression, one buffer of the largest chunk. Returns the bytes
+/// written.
 [[nodiscard]] Result<std::uint64_t> encode_into(std::span<std::byte> out, const Metadata& metadata,
                                                 std::span<const ChunkView> chunks,
                                                 const EncodeOptions& options);
@@ -154,21 +163,65 @@ struct EncodeOptions {
                                                     std::span<const ChunkView> chunks,
                                                     const EncodeOptions& options);
 
-struct DecodedFile {
-  FileHeader header;
-  Metadata metadata;
-  std::vector<ChunkView> chunks;
-  bool has_footer = false;
-};
-
 enum class Integrity : std::uint8_t {
   check,    ///< CRC and footer are computed
   assumed,  ///< the caller has verified a hash over the whole file; structure is still checked
 };
 
-[[nodiscard]] Result<DecodedFile> decode(Bytes file, Integrity integrity = Integrity::check);
+struct DecodeOptions {
+  Integrity integrity = Integrity::check;
+  /// Of all chunks together; more is `incompatible`. The format allows no more than 1 GiB.
+  std::uint64_t max_uncompressed_bytes = kMaxFileBytes;
+};
+
+/// A chunk as it lies in a verified file. Its sizes are plausible for its codec; only decompressing
+/// it tells whether its bytes are.
+struct StoredChunk {
+  ChunkType type = ChunkType::custom;
+  Codec codec = Codec::none;  ///< none: `stored` is the data
+  std::uint64_t id = 0;
+  std::uint64_t uncompressed_bytes = 0;
+  Bytes stored{};
+};
+
+struct StoredFile {
+  FileHeader header;
+  Metadata metadata;
+  std::vector<StoredChunk> chunks;
+  bool has_footer = false;
+};
+
+/// Verifies a file and finds its chunks; decompresses nothing. The chunks view `file`.
+[[nodiscard]] Result<StoredFile> decode_stored(Bytes file, const DecodeOptions& options = {});
+
+/// Fills `out`, which has exactly `chunk.uncompressed_bytes`.
+[[nodiscard]] Result<void> decompress_into(const StoredChunk& chunk, std::span<std::byte> out);
+
+/// Reads chunks one after the other with the memory of one: the largest compressed one so far.
+class ChunkReader {
+ public:
+  /// The view lies in the file or in this reader; it is valid until the next call.
+  [[nodiscard]] Result<ChunkView> read(const StoredChunk& chunk);
+
+ private:
+  Decompressor decompressor_;
+  std::vector<std::byte> buffer_;
+};
+
+struct DecodedFile {
+  FileHeader header;
+  Metadata metadata;
+  std::vector<ChunkView> chunks;  ///< views into the input or into `memory`
+  bool has_footer = false;
+  std::shared_ptr<const std::byte[]> memory;  ///< what was decompressed; null if nothing was
+};
+
+/// `decode_stored`, then every compressed chunk decompressed into one allocation.
+[[nodiscard]] Result<DecodedFile> decode(Bytes file, const DecodeOptions& options = {});
 
 /// The seed's content digest: CRC-32 over identity and data of each chunk of a known type.
 [[nodiscard]] std::uint32_t content_digest(std::span<const ChunkView> chunks);
+/// The digest of the chunks before and this one.
+[[nodiscard]] std::uint32_t content_digest(std::uint32_t before, const ChunkView& chunk);
 
 }  // namespace rk::checkpoint

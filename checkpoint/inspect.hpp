@@ -12,9 +12,11 @@
 
 namespace rk::checkpoint {
 
-/// The JSON of one decoded file, without a line end: keys in the order kernel_id, kernel_type,
-/// step, grid, tile, hlc, custom (sorted), chunks [{type, id, uncompressed_size, crc32}], digest.
-[[nodiscard]] std::string file_json(const DecodedFile& file);
+/// The JSON of one file, without a line end: keys in the order kernel_id, kernel_type, step, grid,
+/// tile, hlc, custom (sorted), chunks [{type, id, uncompressed_size, crc32}], digest. Sizes,
+/// checksums and the digest are those of the uncompressed data: they do not depend on the codec.
+/// `corrupt` when a chunk does not decompress.
+[[nodiscard]] Result<std::string> file_json(const StoredFile& file);
 
 /// A file: `file_json`. A checkpoint: {"manifest": .., "shards": [{"name", "bytes", "chunks"}]}. A
 /// directory of checkpoints: `list_json`.

@@ -6,8 +6,8 @@
 // each drain writer owns one ShardSet over the shared Storage.
 //
 // Ownership: the Storage must outlive the set. Thread-safety: one thread per set. Memory: at most
-// `batch_bytes` per (chunk type, id) in use. Errors: after one, the set is unusable; the checkpoint
-// is to be abandoned.
+// `batch_bytes` per (chunk type, id) in use and, with compression, two chunks. Errors: after one,
+// the set is unusable; the checkpoint is to be abandoned.
 #pragma once
 
 #include <map>
@@ -25,6 +25,7 @@ struct ShardSetOptions {
   std::uint64_t shard_bytes = kShardLimitBytes;        ///< exceeded only by a single larger chunk
   std::uint64_t batch_bytes = std::uint64_t{1} << 20;  ///< rows per chunk; at most kMaxBatchBytes
   std::uint64_t created_at_us = 0;
+  Compression compression{};
 };
 
 class ShardSet {

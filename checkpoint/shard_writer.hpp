@@ -1,6 +1,6 @@
 // Streams one shard, a valid `.rkcp` file, into a Storage: chunks are hashed and written as they
 // come and the header is patched at the end, so memory stays at one buffer whatever the shard's
-// size.
+// size. With compression, memory also holds the chunk being compressed, before and after.
 //
 // The shard's hash, which the MANIFEST records, is XXH3-128 over bytes [64, end) followed by bytes
 // [0, 64): the header is known last.
@@ -20,6 +20,8 @@
 
 namespace rk::checkpoint {
 
+class PackedChunk;
+
 struct ShardInfo {
   std::string name;  ///< file name inside the checkpoint's directory
   std::uint64_t bytes = 0;
@@ -36,9 +38,11 @@ class ShardWriter {
   /// Creates `<directory>/<name>`; it must not exist.
   [[nodiscard]] static Result<ShardWriter> create(Storage& storage, const std::string& directory,
                                                   const std::string& name, const Metadata& metadata,
-                                                  std::uint64_t created_at_us);
-  ShardWriter(ShardWriter&&) noexcept = default;
-  ShardWriter& operator=(ShardWriter&&) noexcept = default;
+                                                  std::uint64_t created_at_us,
+                                                  Compression compression = {});
+  ShardWriter(ShardWriter&&) noexcept;
+  ShardWriter& operator=(ShardWriter&&) noexcept;
+  ~ShardWriter();
 
   [[nodiscard]] Result<void> append_chunk(ChunkType type, std::uint64_t id, Bytes data);
   /// The chunk's data is the concatenation of `pieces`.
@@ -47,15 +51,18 @@ class ShardWriter {
 
   /// What the file would measure if it were finished now.
   [[nodiscard]] std::uint64_t bytes() const { return position_ + kFooterBytes; }
+  /// Of the data of all chunks, before compression. A file holds at most 1 GiB of it.
+  [[nodiscard]] std::uint64_t uncompressed_bytes() const { return uncompressed_bytes_; }
   [[nodiscard]] std::uint32_t chunk_count() const { return header_.chunk_count; }
 
   /// Writes footer and header and makes the file durable (its name needs sync_directory).
   [[nodiscard]] Result<ShardInfo> finish();
 
  private:
-  ShardWriter() = default;
+  ShardWriter();
   Result<void> put(Bytes bytes);
   Result<void> flush();
+  Result<void> put_packed(ChunkType type, std::uint64_t id, std::span<const Bytes> pieces);
 
   std::string name_;
   std::unique_ptr<WritableFile> file_;
@@ -63,6 +70,9 @@ class ShardWriter {
   StreamHash hash_;
   std::vector<std::byte> buffer_;  // bytes not yet hashed and written; allocated once
   std::uint64_t position_ = 0;
+  std::uint64_t uncompressed_bytes_ = 0;
+  std::unique_ptr<PackedChunk> packed_;  // null without compression
+  std::vector<std::byte> joined_;        // the pieces of the chunk being compressed
 };
 
 }  // namespace rk::checkpoint

@@ -8,6 +8,8 @@ find_package(pugixml REQUIRED)
 include(RkFindPlain)
 rk_find_plain(xxhash HEADER xxhash.h LIBRARY xxhash)
 rk_find_plain(isal HEADER isa-l.h LIBRARY isal)
+rk_find_plain(lz4 HEADER lz4.h LIBRARY lz4)
+rk_find_plain(zstd HEADER zstd.h LIBRARY zstd)
 
 if(RK_TOOLS)
   find_package(CLI11 REQUIRED)

@@ -13,7 +13,7 @@ target_include_directories(ringkernel PUBLIC
 target_link_libraries(ringkernel
   PUBLIC Threads::Threads
   PRIVATE $<BUILD_INTERFACE:Boost::headers> $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>
-          ringkernel_deps::xxhash ringkernel_deps::isal
+          ringkernel_deps::xxhash ringkernel_deps::isal ringkernel_deps::lz4 ringkernel_deps::zstd
           CURL::libcurl OpenSSL::Crypto pugixml::pugixml)
 rk_flags(ringkernel)
 

@@ -12,6 +12,7 @@
 // call the Runtime, except through the Feed they get.
 #pragma once
 
+#include <ringkernel/checkpoint/codec.hpp>
 #include <ringkernel/runtime/actor.hpp>
 #include <ringkernel/runtime/executor.hpp>
 #include <ringkernel/runtime/result.hpp>
@@ -56,6 +57,8 @@ struct CheckpointOptions {
   /// A cut whose records are not all in by then is abandoned; the run goes on.
   std::chrono::nanoseconds deadline = std::chrono::seconds(60);
   std::uint32_t writers = 1;
+  /// Of the shards, by the writers' threads. A checkpoint restores whatever it was written with.
+  checkpoint::Compression compression{};
   /// Settings that a checkpoint must agree with to be restored; a difference is
   /// ErrorCode::incompatible and named.
   std::map<std::string, std::string> identity;

@@ -111,6 +111,7 @@ RuntimeOptions runtime_options(const RunOptions& options, const std::string& pre
   runtime.checkpoint.dir = options.checkpoint_dir;
   runtime.checkpoint.prefix = prefix;
   runtime.checkpoint.every = options.checkpoint_every;
+  runtime.checkpoint.compression = options.checkpoint_compress;
   runtime.checkpoint.keep = options.keep;
   runtime.checkpoint.full_every = options.full_every;
   runtime.checkpoint.fresh = options.fresh;

@@ -23,6 +23,7 @@ struct RunOptions {
   std::uint32_t workers = 0;
   std::string checkpoint_dir;
   std::chrono::nanoseconds checkpoint_every{0};
+  checkpoint::Compression checkpoint_compress{};
   std::uint32_t keep = 3;
   std::uint32_t full_every = 1;
   bool fresh = false;

@@ -27,6 +27,18 @@ void add_duration(CLI::App& app, const std::string& name, std::chrono::nanosecon
       ->type_name("TIME");
 }
 
+void add_compression(CLI::App& app, const std::string& name, rk::checkpoint::Compression& target) {
+  app.add_option_function<std::string>(
+         name,
+         [&target, name](const std::string& text) {
+           const auto compression = rk::checkpoint::parse_compression(text);
+           if (!compression) throw CLI::ValidationError(name, compression.error().message);
+           target = *compression;
+         },
+         "none, lz4, zstd or zstd:LEVEL (1 to 19)")
+      ->type_name("CODEC");
+}
+
 void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
   app.add_option("--backend", options.backend, "where actors run: auto, host or cuda")
       ->check(CLI::IsMember({"auto", "host", "cuda"}))
@@ -40,6 +52,7 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
   add_duration(app, "--checkpoint-every", options.checkpoint_every,
                "interval between checkpoints, as in 500ms; 0: on demand");
   app.get_option("--checkpoint-every")->needs(dir);
+  add_compression(app, "--checkpoint-compress", options.checkpoint_compress);
   app.add_option("--keep", options.keep, "newest checkpoints to keep")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();

@@ -14,7 +14,7 @@ std::string in(const std::string& directory, std::string_view file) {
 }
 
 Result<void> verify_shard(Storage& storage, const std::string& directory, const ShardInfo& shard,
-                          std::vector<std::byte>& bytes, DecodedFile& decoded) {
+                          std::vector<std::byte>& bytes, StoredFile& decoded) {
   const std::string path = in(directory, shard.name);
   RK_TRY_ASSIGN(const auto size, storage.file_bytes(path));
   if (size != shard.bytes) {
@@ -26,12 +26,19 @@ Result<void> verify_shard(Storage& storage, const std::string& directory, const 
   if (shard_hash(bytes) != shard.hash) {
     return fail(ErrorCode::corrupt, "the shard " + shard.name + " does not match its hash");
   }
-  auto result = decode(bytes, Integrity::assumed);
+  auto result = decode_stored(bytes, {.integrity = Integrity::assumed});
   if (!result) {
     return fail(result.error().code, "the shard " + shard.name + ": " + result.error().message);
   }
   decoded = *std::move(result);
   return {};
+}
+
+Result<ChunkView> read_chunk(ChunkReader& reader, const ShardInfo& shard,
+                             const StoredChunk& chunk) {
+  auto view = reader.read(chunk);
+  if (view) return view;
+  return fail(view.error().code, "the shard " + shard.name + ": " + view.error().message);
 }
 
 // Damage is a finding about the checkpoint; anything else (no permission, an I/O error) is a
@@ -56,10 +63,12 @@ Result<void> examine_manifest(Storage& storage, Entry& entry) {
 
 Result<void> examine_shards(Storage& storage, const Entry& entry, Depth depth) {
   std::vector<std::byte> bytes;
-  DecodedFile decoded;
+  StoredFile decoded;
+  ChunkReader reader;
   for (const auto& shard : entry.manifest->shards) {
     if (depth == Depth::shards) {
       RK_TRY(verify_shard(storage, entry.directory, shard, bytes, decoded));
+      for (const auto& chunk : decoded.chunks) RK_TRY(read_chunk(reader, shard, chunk));
       continue;
     }
     RK_TRY_ASSIGN(const auto size, storage.file_bytes(in(entry.directory, shard.name)));
@@ -137,10 +146,14 @@ void CheckpointWriter::abandon() { (void)remove_checkpoint(*storage_, directory_
 
 Result<void> CheckpointReader::for_each_chunk(const Visit& visit) const {
   std::vector<std::byte> bytes;
-  DecodedFile decoded;
+  StoredFile decoded;
+  ChunkReader reader;
   for (const auto& shard : manifest_.shards) {
     RK_TRY(verify_shard(*storage_, directory_, shard, bytes, decoded));
-    for (const auto& chunk : decoded.chunks) RK_TRY(visit(chunk));
+    for (const auto& chunk : decoded.chunks) {
+      RK_TRY_ASSIGN(const auto view, read_chunk(reader, shard, chunk));
+      RK_TRY(visit(view));
+    }
   }
   return {};
 }

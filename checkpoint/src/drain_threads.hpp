@@ -36,6 +36,7 @@ class DrainThreads final : public Drain {
     shared_ = {.program = &executor.program(),
                .max_payload_bytes = max_payload_bytes,
                .workers = workers_,
+               .compression = options_.compression,
                .facts = &facts_,
                .conclude = [this](Result<CutReport> outcome) { put_outcome(std::move(outcome)); }};
   }

@@ -68,8 +68,9 @@ PartWriter& DrainWriter::part_of(const OpenCut& cut) {
                                        cut.host.epoch, cut.host.hlc);
     part_.emplace(
         *shared_.program,
-        cut.checkpoint.make_shard_set(std::move(metadata),
-                                      {.writer = index_, .created_at_us = cut.host.created_at_us}));
+        cut.checkpoint.make_shard_set(std::move(metadata), {.writer = index_,
+                                                            .created_at_us = cut.host.created_at_us,
+                                                            .compression = shared_.compression}));
   }
   return *part_;
 }

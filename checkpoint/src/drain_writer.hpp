@@ -27,6 +27,7 @@ struct DrainWriterShared {
   const ProgramInfo* program = nullptr;
   std::uint64_t max_payload_bytes = 0;
   std::uint32_t workers = 0;
+  Compression compression{};
   const DrainFacts* facts = nullptr;
   std::function<void(Result<CutReport>)> conclude;  ///< called by the writer that ended a cut last
 };

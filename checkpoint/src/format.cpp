@@ -16,46 +16,34 @@ Bytes bytes_of(const T& value) {
 
 unexpected corrupt(std::string what) { return fail(ErrorCode::corrupt, std::move(what)); }
 
-// Copies to the output and hashes what was copied while it is still in the cache.
-class FusedWriter {
- public:
-  explicit FusedWriter(std::span<std::byte> out) : out_(out), hashed_bytes_(kHeaderBytes) {
-    position_ = kHeaderBytes;
-  }
-
-  void append(Bytes bytes) {
-    constexpr std::size_t kBlockBytes = 8 * 1024;
-    while (!bytes.empty()) {
-      const Bytes block = bytes.first(std::min(bytes.size(), kBlockBytes));
-      std::memcpy(out_.data() + position_, block.data(), block.size());
-      position_ += block.size();
-      bytes = bytes.subspan(block.size());
-      if (position_ - hashed_bytes_ >= kBlockBytes) catch_up();
-    }
-  }
-
-  const StreamHash& hash() {
-    catch_up();
-    return hash_;
-  }
-  [[nodiscard]] std::uint64_t position() const { return position_; }
-
- private:
-  void catch_up() {
-    hash_.update(Bytes(out_).subspan(hashed_bytes_, position_ - hashed_bytes_));
-    hashed_bytes_ = position_;
-  }
-
-  std::span<std::byte> out_;
-  std::uint64_t position_ = 0;
-  std::uint64_t hashed_bytes_ = 0;
-  StreamHash hash_;
-};
-
 struct Structure {
-  DecodedFile file;
+  StoredFile file;
   FileFooter footer;
 };
+
+bool is_known_codec(std::uint32_t compression) {
+  return compression <= static_cast<std::uint32_t>(Codec::zstd);
+}
+
+// How a chunk is stored; its sizes and flags must say the same. Of a codec that we do not know
+// nothing can be said, the file is refused later.
+Result<Codec> codec_of(const FileHeader& header, const ChunkHeader& chunk) {
+  if (!is_known_codec(header.compression)) return Codec::none;
+  const auto codec = static_cast<Codec>(header.compression);
+  const std::uint32_t allowed_flags = codec == Codec::none ? 0 : kChunkStoredRaw;
+  if ((chunk.flags & ~allowed_flags) != 0) {
+    return corrupt("a chunk has flags that version 1 does not define");
+  }
+  if (codec == Codec::none || chunk.flags == kChunkStoredRaw) {
+    if (chunk.uncompressed_bytes == chunk.stored_bytes) return Codec::none;
+    return corrupt("an uncompressed chunk has two different sizes");
+  }
+  if (chunk.stored_bytes >= chunk.uncompressed_bytes ||
+      chunk.uncompressed_bytes > max_uncompressed_bytes(codec, chunk.stored_bytes)) {
+    return corrupt("a compressed chunk has sizes that its codec cannot give");
+  }
+  return codec;
+}
 
 // Everything that decides where bytes lie; nothing that judges what the header's fields mean.
 Result<Structure> read_structure(Bytes bytes) {
@@ -83,13 +71,12 @@ Result<Structure> read_structure(Bytes bytes) {
     std::memcpy(&chunk, bytes.data() + position, sizeof(chunk));
     position += kChunkHeaderBytes;
     if (chunk.stored_bytes > remaining()) return corrupt("the file ends inside a chunk");
-    if (header.compression == 0 && chunk.uncompressed_bytes != chunk.stored_bytes) {
-      return corrupt("an uncompressed chunk has two different sizes");
-    }
-    if (chunk.flags != 0) return corrupt("a chunk has flags that version 1 does not define");
+    RK_TRY_ASSIGN(const Codec codec, codec_of(header, chunk));
     out.file.chunks.push_back({.type = static_cast<ChunkType>(chunk.type),
+                               .codec = codec,
                                .id = chunk.id,
-                               .data = bytes.subspan(position, chunk.stored_bytes)});
+                               .uncompressed_bytes = chunk.uncompressed_bytes,
+                               .stored = bytes.subspan(position, chunk.stored_bytes)});
     position += chunk.stored_bytes;
   }
 
@@ -130,10 +117,14 @@ Result<void> check_fields(std::uint64_t file_bytes, const Structure& structure) 
                                              std::to_string(header.version) +
                                              "; this build reads version 1");
   }
-  if (header.compression != 0) {
+  if (!is_known_codec(header.compression)) {
     return fail(ErrorCode::incompatible, "the file uses codec " +
                                              std::to_string(header.compression) +
-                                             "; this build reads uncompressed files");
+                                             "; this build reads 0 (none), 1 (lz4) and 2 (zstd)");
+  }
+  // Only our writers compress, and they always write one.
+  if (header.compression != 0 && !structure.file.has_footer) {
+    return corrupt("a compressed file has no footer");
   }
   if (header.header_size != kHeaderSizeField && header.header_size != kHeaderBytes) {
     return corrupt("the header gives its own size as neither 56 nor 64");
@@ -151,6 +142,18 @@ Result<void> check_fields(std::uint64_t file_bytes, const Structure& structure) 
   return {};
 }
 
+Result<void> check_limit(const StoredFile& file, std::uint64_t max_uncompressed_bytes) {
+  std::uint64_t left = std::min(max_uncompressed_bytes, kMaxFileBytes);
+  for (const auto& chunk : file.chunks) {
+    if (chunk.uncompressed_bytes > left) {
+      return fail(ErrorCode::incompatible, "the file holds more data than the limit of " +
+                                               std::to_string(max_uncompressed_bytes) + " bytes");
+    }
+    left -= chunk.uncompressed_bytes;
+  }
+  return {};
+}
+
 }  // namespace
 
 bool is_known(ChunkType type) {
@@ -158,67 +161,7 @@ bool is_known(ChunkType type) {
   return (raw >= 1 && raw <= 8) || raw == 100;
 }
 
-Result<std::uint64_t> encoded_bytes(const Metadata& metadata, std::span<const ChunkView> chunks,
-                                    const EncodeOptions& options) {
-  RK_TRY_ASSIGN(const auto encoded_metadata, encode_metadata(metadata));
-  std::uint64_t total = kHeaderBytes + 4 + encoded_metadata.size();
-  if (options.footer) total += kFooterBytes;
-  for (const auto& chunk : chunks) {
-    if (chunk.data.size() > kMaxFileBytes) total = kMaxFileBytes;
-    total += kChunkHeaderBytes + chunk.data.size();
-    if (total > kMaxFileBytes) {
-      return fail(ErrorCode::invalid_argument,
-                  "a .rkcp file holds at most 1 GiB: split the state over several shards");
-    }
-  }
-  return total;
-}
-
-Result<std::uint64_t> encode_into(std::span<std::byte> out, const Metadata& metadata,
-                                  std::span<const ChunkView> chunks, const EncodeOptions& options) {
-  RK_TRY_ASSIGN(const auto total, encoded_bytes(metadata, chunks, options));
-  RK_TRY_ASSIGN(const auto encoded_metadata, encode_metadata(metadata));
-  if (out.size() < total) {
-    return fail(ErrorCode::invalid_argument, "the buffer for the encoded file is too small");
-  }
-  FileHeader header;
-  header.total_size = total - 8;
-  header.chunk_count = static_cast<std::uint32_t>(chunks.size());
-  header.created_at_us = options.created_at_us;
-
-  FusedWriter writer(out);
-  writer.append(bytes_of(static_cast<std::uint32_t>(encoded_metadata.size())));
-  writer.append(encoded_metadata);
-  for (const auto& chunk : chunks) {
-    writer.append(bytes_of(ChunkHeader{.type = static_cast<std::uint32_t>(chunk.type),
-                                       .uncompressed_bytes = chunk.data.size(),
-                                       .stored_bytes = chunk.data.size(),
-                                       .id = chunk.id}));
-    writer.append(chunk.data);
-  }
-  if (options.footer) {
-    FileFooter footer{.chunk_count = header.chunk_count};
-    StreamHash strong = writer.hash();
-    strong.update_strong(bytes_of(footer).first(kFooterHashedBytes));
-    strong.update_strong(bytes_of(header));
-    footer.hash_low = strong.strong().low;
-    footer.hash_high = strong.strong().high;
-    writer.append(bytes_of(footer));
-  }
-  header.crc = writer.hash().crc();
-  std::memcpy(out.data(), &header, sizeof(header));
-  return writer.position();
-}
-
-Result<std::vector<std::byte>> encode(const Metadata& metadata, std::span<const ChunkView> chunks,
-                                      const EncodeOptions& options) {
-  RK_TRY_ASSIGN(const auto total, encoded_bytes(metadata, chunks, options));
-  std::vector<std::byte> out(total);
-  RK_TRY(encode_into(out, metadata, chunks, options));
-  return out;
-}
-
-Result<DecodedFile> decode(Bytes file, Integrity integrity) {
+Result<StoredFile> decode_stored(Bytes file, const DecodeOptions& options) {
   if (file.size() > kMaxFileBytes) {
     return fail(ErrorCode::incompatible, "the file is larger than the 1 GiB of a .rkcp file");
   }
@@ -230,26 +173,78 @@ Result<DecodedFile> decode(Bytes file, Integrity integrity) {
   // Damage first, meaning second: a flipped bit in the version field is damage, not a new version.
   auto structure = read_structure(file);
   if (!structure) return unexpected(structure.error());
-  if (integrity == Integrity::check) RK_TRY(check_integrity(file, *structure));
+  if (options.integrity == Integrity::check) RK_TRY(check_integrity(file, *structure));
   RK_TRY(check_fields(file.size(), *structure));
+  RK_TRY(check_limit(structure->file, options.max_uncompressed_bytes));
   return std::move(structure->file);
+}
+
+Result<void> decompress_into(const StoredChunk& chunk, std::span<std::byte> out) {
+  if (out.size() != chunk.uncompressed_bytes) {
+    return fail(ErrorCode::invalid_argument, "the buffer for a chunk does not have its size");
+  }
+  if (chunk.codec != Codec::none) return Decompressor().decompress(chunk.codec, chunk.stored, out);
+  if (!out.empty()) std::memcpy(out.data(), chunk.stored.data(), out.size());
+  return {};
+}
+
+Result<ChunkView> ChunkReader::read(const StoredChunk& chunk) {
+  ChunkView view{.type = chunk.type, .id = chunk.id, .data = chunk.stored};
+  if (chunk.codec == Codec::none) return view;
+  if (buffer_.size() < chunk.uncompressed_bytes) buffer_.resize(chunk.uncompressed_bytes);
+  const auto out = std::span(buffer_).first(chunk.uncompressed_bytes);
+  RK_TRY(decompressor_.decompress(chunk.codec, chunk.stored, out));
+  view.data = out;
+  return view;
+}
+
+Result<DecodedFile> decode(Bytes bytes, const DecodeOptions& options) {
+  auto file = decode_stored(bytes, options);
+  if (!file) return unexpected(file.error());
+  DecodedFile out{.header = file->header,
+                  .metadata = std::move(file->metadata),
+                  .has_footer = file->has_footer};
+  std::uint64_t compressed_bytes = 0;
+  for (const auto& chunk : file->chunks) {
+    if (chunk.codec != Codec::none) compressed_bytes += chunk.uncompressed_bytes;
+  }
+  std::span<std::byte> free;
+  if (compressed_bytes != 0) {
+    const auto memory = std::make_shared_for_overwrite<std::byte[]>(compressed_bytes);
+    free = {memory.get(), compressed_bytes};
+    out.memory = memory;
+  }
+  Decompressor decompressor;
+  out.chunks.reserve(file->chunks.size());
+  for (const auto& chunk : file->chunks) {
+    ChunkView view{.type = chunk.type, .id = chunk.id, .data = chunk.stored};
+    if (chunk.codec != Codec::none) {
+      const auto data = free.first(chunk.uncompressed_bytes);
+      RK_TRY(decompressor.decompress(chunk.codec, chunk.stored, data));
+      free = free.subspan(data.size());
+      view.data = data;
+    }
+    out.chunks.push_back(view);
+  }
+  return out;
 }
 
 std::uint32_t content_digest(std::span<const ChunkView> chunks) {
   std::uint32_t crc = 0;
-  for (const auto& chunk : chunks) {
-    if (!is_known(chunk.type)) continue;
-    const bool has_id = chunk.type == ChunkType::device_memory || chunk.type == ChunkType::custom;
-    struct {
-      std::uint32_t type;
-      std::uint32_t id[2];
-      std::uint32_t zero;
-    } identity{static_cast<std::uint32_t>(chunk.type), {0, 0}, 0};
-    if (has_id) std::memcpy(identity.id, &chunk.id, sizeof(chunk.id));
-    crc = crc32(bytes_of(identity), crc);
-    crc = crc32(chunk.data, crc);
-  }
+  for (const auto& chunk : chunks) crc = content_digest(crc, chunk);
   return crc;
+}
+
+std::uint32_t content_digest(std::uint32_t before, const ChunkView& chunk) {
+  if (!is_known(chunk.type)) return before;
+  const bool has_id = chunk.type == ChunkType::device_memory || chunk.type == ChunkType::custom;
+  struct {
+    std::uint32_t type;
+    std::uint32_t id[2];
+    std::uint32_t zero;
+  } identity{static_cast<std::uint32_t>(chunk.type), {0, 0}, 0};
+  if (has_id) std::memcpy(identity.id, &chunk.id, sizeof(chunk.id));
+  return crc32(chunk.data, crc32(bytes_of(identity), before));
 }
 
 }  // namespace rk::checkpoint

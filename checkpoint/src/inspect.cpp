@@ -42,11 +42,26 @@ std::string triple(const std::array<std::uint32_t, 3>& sides) {
          std::to_string(sides[2]) + "]";
 }
 
-std::string chunk_json(const ChunkView& chunk) {
-  return "{" + number_field("type", static_cast<std::uint32_t>(chunk.type)) + "," +
-         text_field("id", to_hex(chunk.id)) + "," +
-         number_field("uncompressed_size", chunk.data.size()) + "," +
-         text_field("crc32", to_hex(crc32(chunk.data))) + "}";
+struct ChunkList {
+  std::string json;
+  std::uint32_t digest = 0;
+};
+
+// One chunk in memory at a time. What is shown is the data, however it is stored.
+Result<ChunkList> list_chunks(const StoredFile& file) {
+  ChunkList out{.json = "["};
+  ChunkReader reader;
+  for (const auto& stored : file.chunks) {
+    RK_TRY_ASSIGN(const auto chunk, reader.read(stored));
+    if (out.json.size() > 1) out.json += ",";
+    out.json += "{" + number_field("type", static_cast<std::uint32_t>(chunk.type)) + "," +
+                text_field("id", to_hex(chunk.id)) + "," +
+                number_field("uncompressed_size", chunk.data.size()) + "," +
+                text_field("crc32", to_hex(crc32(chunk.data))) + "}";
+    out.digest = content_digest(out.digest, chunk);
+  }
+  out.json += "]";
+  return out;
 }
 
 template <class Range, class ToJson>
@@ -113,10 +128,16 @@ Result<std::vector<std::byte>> read_file(const Located& at) {
   return content;
 }
 
-Result<DecodedFile> decode_named(Bytes content, const std::string& name) {
-  auto file = decode(content);
-  if (!file) return fail(file.error().code, name + ": " + file.error().message);
-  return file;
+template <class T>
+Result<T> named(Result<T> result, const std::string& name) {
+  if (result) return result;
+  return fail(result.error().code, name + ": " + result.error().message);
+}
+
+Result<void> check_chunks(const StoredFile& file) {
+  ChunkReader reader;
+  for (const auto& chunk : file.chunks) RK_TRY(reader.read(chunk));
+  return {};
 }
 
 Result<std::string> checkpoint_json(const Located& at) {
@@ -133,10 +154,11 @@ Result<std::string> checkpoint_json(const Located& at) {
   std::string out = "{\"manifest\":" + text.substr(0, text.rfind('}') + 1) + ",\"shards\":[";
   for (const auto& shard : entry.manifest->shards) {
     RK_TRY_ASSIGN(const auto content, read_all(storage, at.name + "/" + shard.name, kMaxFileBytes));
-    RK_TRY_ASSIGN(const auto file, decode_named(content, shard.name));
+    RK_TRY_ASSIGN(const auto file, named(decode_stored(content), shard.name));
+    RK_TRY_ASSIGN(const auto chunks, named(list_chunks(file), shard.name));
     if (out.back() != '[') out += ",";
     out += "{" + text_field("name", shard.name) + "," + number_field("bytes", shard.bytes) + "," +
-           field("chunks", array_json(file.chunks, chunk_json)) + "}";
+           field("chunks", chunks.json) + "}";
   }
   return out + "]}";
 }
@@ -146,7 +168,9 @@ Result<VerifyReport> verify_file(const Located& at) {
   if (at.name == kManifestName) {
     RK_TRY(parse_manifest({reinterpret_cast<const char*>(content.data()), content.size()}));
   } else {
-    RK_TRY(decode_named(content, (at.root / at.name).string()));
+    const std::string name = (at.root / at.name).string();
+    RK_TRY_ASSIGN(const auto file, named(decode_stored(content), name));
+    RK_TRY(named(check_chunks(file), name));
   }
   VerifyReport report;
   report.files = 1;
@@ -178,7 +202,8 @@ Result<VerifyReport> verify_entries(const std::vector<Entry>& entries, bool allo
 
 }  // namespace
 
-std::string file_json(const DecodedFile& file) {
+Result<std::string> file_json(const StoredFile& file) {
+  RK_TRY_ASSIGN(const auto chunks, list_chunks(file));
   const Metadata& meta = file.metadata;
   std::string custom = "{";
   for (const auto& [key, value] : meta.custom) {
@@ -192,9 +217,8 @@ std::string file_json(const DecodedFile& file) {
   return "{" + text_field("kernel_id", meta.kernel_id) + "," +
          text_field("kernel_type", meta.kernel_type) + "," + number_field("step", meta.step) + "," +
          field("grid", triple(meta.grid)) + "," + field("tile", triple(meta.tile)) + "," +
-         field("hlc", hlc) + "," + field("custom", custom) + "," +
-         field("chunks", array_json(file.chunks, chunk_json)) + "," +
-         text_field("digest", to_hex(content_digest(file.chunks))) + "}";
+         field("hlc", hlc) + "," + field("custom", custom) + "," + field("chunks", chunks.json) +
+         "," + text_field("digest", to_hex(chunks.digest)) + "}";
 }
 
 std::string list_json(const std::vector<Entry>& entries) {
@@ -232,8 +256,8 @@ Result<std::string> inspect_json(const std::filesystem::path& path) {
     return list_json(entries);
   }
   RK_TRY_ASSIGN(const auto content, read_file(at));
-  RK_TRY_ASSIGN(const auto file, decode_named(content, path.string()));
-  return file_json(file);
+  RK_TRY_ASSIGN(const auto file, named(decode_stored(content), path.string()));
+  return named(file_json(file), path.string());
 }
 
 Result<VerifyReport> verify_path(const std::filesystem::path& path) {

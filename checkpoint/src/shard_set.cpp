@@ -47,8 +47,10 @@ Result<void> ShardSet::write_chunk(ChunkType type, std::uint64_t id,
                                    std::span<const Bytes> pieces) {
   std::uint64_t bytes = kChunkHeaderBytes;
   for (const Bytes piece : pieces) bytes += piece.size();
-  const bool is_full =
-      current_ && current_->chunk_count() > 0 && current_->bytes() + bytes > options_.shard_bytes;
+  // Compressed shards are judged before compression would help: at worst they end a chunk early.
+  const bool is_full = current_ && current_->chunk_count() > 0 &&
+                       (current_->bytes() + bytes > options_.shard_bytes ||
+                        current_->uncompressed_bytes() + bytes > kMaxFileBytes);
   if (is_full) {
     RK_TRY_ASSIGN(auto info, current_->finish());
     finished_.push_back(std::move(info));
@@ -60,7 +62,7 @@ Result<void> ShardSet::write_chunk(ChunkType type, std::uint64_t id,
     RK_TRY_ASSIGN(current_, ShardWriter::create(
                                 *storage_, directory_,
                                 "shard-" + padded(options_.writer, 2) + "-" + number + ".rkcp",
-                                metadata_, options_.created_at_us));
+                                metadata_, options_.created_at_us, options_.compression));
   }
   return current_->append_chunk(type, id, pieces);
 }

@@ -1,6 +1,7 @@
 #include <ringkernel/checkpoint/shard_writer.hpp>
 
 #include <algorithm>
+#include <ringkernel/checkpoint/src/packed_chunk.hpp>
 
 namespace rk::checkpoint {
 namespace {
@@ -22,14 +23,24 @@ Hash128 shard_hash(Bytes file) {
   return hash.strong();
 }
 
+ShardWriter::ShardWriter() = default;
+ShardWriter::ShardWriter(ShardWriter&&) noexcept = default;
+ShardWriter& ShardWriter::operator=(ShardWriter&&) noexcept = default;
+ShardWriter::~ShardWriter() = default;
+
 Result<ShardWriter> ShardWriter::create(Storage& storage, const std::string& directory,
                                         const std::string& name, const Metadata& metadata,
-                                        std::uint64_t created_at_us) {
+                                        std::uint64_t created_at_us, Compression compression) {
+  RK_TRY(check_compression(compression));
   RK_TRY_ASSIGN(const auto encoded_metadata, encode_metadata(metadata));
   ShardWriter writer;
   RK_TRY_ASSIGN(writer.file_, storage.create(directory + "/" + name));
   writer.name_ = name;
   writer.header_.created_at_us = created_at_us;
+  writer.header_.compression = static_cast<std::uint32_t>(compression.codec);
+  if (compression.codec != Codec::none) {
+    writer.packed_ = std::make_unique<PackedChunk>(compression);
+  }
   writer.buffer_.reserve(kBufferBytes);
   // Room for the header; zeros are no magic, so an unfinished file never decodes.
   RK_TRY(writer.file_->append(bytes_of(std::array<std::byte, kHeaderBytes>{})));
@@ -77,21 +88,43 @@ Result<void> ShardWriter::append_chunk(ChunkType type, std::uint64_t id,
   if (file_ == nullptr) return fail(ErrorCode::closed, "the shard " + name_ + " is closed");
   std::uint64_t data_bytes = 0;
   for (const Bytes piece : pieces) data_bytes += piece.size();
-  if (data_bytes > kMaxFileBytes || bytes() + kChunkHeaderBytes + data_bytes > kMaxFileBytes) {
+  const std::uint64_t taken = std::max(bytes() + kChunkHeaderBytes, uncompressed_bytes_);
+  if (data_bytes > kMaxFileBytes || taken + data_bytes > kMaxFileBytes) {
     return fail(ErrorCode::invalid_argument, "a shard holds at most 1 GiB: split the chunk of " +
                                                  std::to_string(data_bytes) + " bytes");
   }
-  auto written = put(bytes_of(ChunkHeader{.type = static_cast<std::uint32_t>(type),
-                                          .uncompressed_bytes = data_bytes,
-                                          .stored_bytes = data_bytes,
-                                          .id = id}));
-  for (const Bytes piece : pieces) {
-    if (written) written = put(piece);
+  Result<void> written;
+  if (packed_ != nullptr) {
+    written = put_packed(type, id, pieces);
+  } else {
+    written = put(bytes_of(ChunkHeader{.type = static_cast<std::uint32_t>(type),
+                                       .uncompressed_bytes = data_bytes,
+                                       .stored_bytes = data_bytes,
+                                       .id = id}));
+    for (const Bytes piece : pieces) {
+      if (written) written = put(piece);
+    }
   }
   // What reached the file is unknown now: never let it be finished.
   if (!written) file_.reset();
   if (written) ++header_.chunk_count;
+  uncompressed_bytes_ += data_bytes;
   return written;
+}
+
+Result<void> ShardWriter::put_packed(ChunkType type, std::uint64_t id,
+                                     std::span<const Bytes> pieces) {
+  Bytes data;
+  if (pieces.size() == 1) {
+    data = pieces.front();
+  } else {
+    joined_.clear();
+    for (const Bytes piece : pieces) joined_.insert(joined_.end(), piece.begin(), piece.end());
+    data = joined_;
+  }
+  RK_TRY(packed_->pack(type, id, data));
+  RK_TRY(put(bytes_of(packed_->header())));
+  return put(packed_->stored());
 }
 
 Result<ShardInfo> ShardWriter::finish() {

@@ -56,6 +56,7 @@ std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
 Result<void> Runtime::Impl::open_checkpoints() {
   CheckpointOptions& checkpoint = options.checkpoint;
   if (checkpoint.dir.empty() && checkpoint.storage == nullptr) return {};
+  RK_TRY(check_compression(checkpoint.compression));
   if (checkpoint.keep == 0)
     return fail(ErrorCode::invalid_argument, "checkpoint.keep must be at least 1");
   if (checkpoint.full_every == 0)
@@ -259,7 +260,8 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   for (const ActorEntry& entry : placed.actors) facts.actor_worker.push_back(entry.worker);
   RK_TRY_ASSIGN(drain, checkpoint::Drain::create(
                            *executor, system, directory ? &*directory : nullptr, std::move(facts),
-                           {.writers = options.checkpoint.writers},
+                           {.writers = options.checkpoint.writers,
+                            .compression = options.checkpoint.compression},
                            [this](std::uint32_t request, std::span<const std::byte> slot) {
                              const std::lock_guard lock(mutex);
                              if (request != read_request) return;
