@@ -2,74 +2,60 @@
 // bytes. Compare ratios inside one run, not times of different runs.
 #include <benchmark/benchmark.h>
 
-#include <cstring>
-#include <ringkernel/checkpoint/format.hpp>
-#include <vector>
+#include <ringkernel/bench/format_workload.hpp>
 
 namespace {
 
-using rk::checkpoint::Bytes;
-using rk::checkpoint::ChunkType;
-using rk::checkpoint::ChunkView;
+using rk::bench::FormatWorkload;
+using rk::checkpoint::Codec;
+using rk::checkpoint::Compression;
 
-struct Sample {
-  std::vector<std::byte> state;
-  std::vector<ChunkView> chunks;
-  rk::checkpoint::Metadata metadata;
-  std::vector<std::byte> file;  // encoded, and the warm buffer to encode into
-};
-
-Sample make_sample(std::int64_t mebibytes, std::int64_t chunk_kibibytes) {
-  Sample sample;
-  sample.state.resize(static_cast<std::size_t>(mebibytes) << 20);
-  std::uint64_t word = 1;
-  for (auto& byte : sample.state) {
-    word = word * 6364136223846793005u + 1442695040888963407u;
-    byte = static_cast<std::byte>(word >> 56);
-  }
-  const std::size_t step = static_cast<std::size_t>(chunk_kibibytes) << 10;
-  for (std::size_t at = 0; at < sample.state.size(); at += step) {
-    sample.chunks.push_back({.type = ChunkType::device_memory,
-                             .id = at,
-                             .data = Bytes(sample.state).subspan(at, step)});
-  }
-  sample.metadata.kernel_id = "bench";
-  sample.file = rk::checkpoint::encode(sample.metadata, sample.chunks, {}).value();
-  return sample;
+FormatWorkload make(const benchmark::State& state, Compression compression = {}) {
+  return FormatWorkload(static_cast<std::size_t>(state.range(0)) << 20,
+                        static_cast<std::size_t>(state.range(1)) << 10, compression,
+                        compression.codec != Codec::none);
 }
 
-void set_bytes(benchmark::State& state, const Sample& sample) {
-  state.SetBytesProcessed(static_cast<std::int64_t>(sample.state.size()) * state.iterations());
+void set_bytes(benchmark::State& state, const FormatWorkload& workload) {
+  state.SetBytesProcessed(static_cast<std::int64_t>(workload.state_bytes()) * state.iterations());
+  state.counters["file_share"] =
+      static_cast<double>(workload.file_bytes()) / static_cast<double>(workload.state_bytes());
 }
 
 void format_memcpy(benchmark::State& state) {
-  Sample sample = make_sample(state.range(0), state.range(1));
+  FormatWorkload workload = make(state);
   for (auto _ : state) {
-    std::memcpy(sample.file.data(), sample.state.data(), sample.state.size());
+    workload.copy();
     benchmark::ClobberMemory();
   }
-  set_bytes(state, sample);
+  set_bytes(state, workload);
 }
 
-void format_encode(benchmark::State& state) {
-  Sample sample = make_sample(state.range(0), state.range(1));
+void run_encode(benchmark::State& state, Compression compression) {
+  FormatWorkload workload = make(state, compression);
   for (auto _ : state) {
-    auto bytes = rk::checkpoint::encode_into(sample.file, sample.metadata, sample.chunks, {});
-    if (!bytes) return state.SkipWithError(bytes.error().message.c_str());
+    const auto done = workload.encode();
+    if (!done) return state.SkipWithError(done.error().message.c_str());
     benchmark::ClobberMemory();
   }
-  set_bytes(state, sample);
+  set_bytes(state, workload);
 }
 
-void format_decode(benchmark::State& state) {
-  const Sample sample = make_sample(state.range(0), state.range(1));
+void run_decode(benchmark::State& state, Compression compression) {
+  const FormatWorkload workload = make(state, compression);
   for (auto _ : state) {
-    auto file = rk::checkpoint::decode(sample.file);
-    if (!file) return state.SkipWithError(file.error().message.c_str());
-    benchmark::DoNotOptimize(file->chunks.data());
+    const auto done = workload.decode();
+    if (!done) return state.SkipWithError(done.error().message.c_str());
   }
-  set_bytes(state, sample);
+  set_bytes(state, workload);
 }
+
+void format_encode(benchmark::State& state) { run_encode(state, {}); }
+void format_decode(benchmark::State& state) { run_decode(state, {}); }
+void format_encode_lz4(benchmark::State& state) { run_encode(state, {.codec = Codec::lz4}); }
+void format_decode_lz4(benchmark::State& state) { run_decode(state, {.codec = Codec::lz4}); }
+void format_encode_zstd(benchmark::State& state) { run_encode(state, {.codec = Codec::zstd}); }
+void format_decode_zstd(benchmark::State& state) { run_decode(state, {.codec = Codec::zstd}); }
 
 void axes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"mib", "chunk_kib"})
@@ -79,9 +65,19 @@ void axes(benchmark::internal::Benchmark* bench) {
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime();
 }
+void codec_axes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"mib", "chunk_kib"})
+      ->Args({64, 1024})
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
+}
 
 BENCHMARK(format_memcpy)->Apply(axes);
 BENCHMARK(format_encode)->Apply(axes);
 BENCHMARK(format_decode)->Apply(axes);
+BENCHMARK(format_encode_lz4)->Apply(codec_axes);
+BENCHMARK(format_decode_lz4)->Apply(codec_axes);
+BENCHMARK(format_encode_zstd)->Apply(codec_axes);
+BENCHMARK(format_decode_zstd)->Apply(codec_axes);
 
 }  // namespace

@@ -18,6 +18,10 @@ namespace rk::checkpoint {
 /// `corrupt` when a chunk does not decompress.
 [[nodiscard]] Result<std::string> file_json(const StoredFile& file);
 
+/// The bytes of one file of at most 1 GiB, under any name and through links: the user named it.
+/// `invalid_argument` when `path` is a directory.
+[[nodiscard]] Result<std::vector<std::byte>> read_single_file(const std::filesystem::path& path);
+
 /// A file: `file_json`. A checkpoint: {"manifest": .., "shards": [{"name", "bytes", "chunks"}]}. A
 /// directory of checkpoints: `list_json`.
 [[nodiscard]] Result<std::string> inspect_json(const std::filesystem::path& path);

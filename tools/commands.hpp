@@ -4,6 +4,10 @@
 
 #include <string>
 
+namespace CLI {
+class App;
+}
+
 namespace rk::tools {
 
 int list_command(const std::string& directory, bool json);
@@ -13,5 +17,9 @@ int compact_command(const std::string& location, bool json);
 int verify_command(const std::string& path, bool json);
 /// `directory`: whose disk to report.
 int doctor_command(const std::string& directory, bool json);
+
+/// These bind their own options; `status` becomes the exit code.
+void add_convert_command(CLI::App& app, int& status);
+void add_bench_command(CLI::App& app, int& status);
 
 }  // namespace rk::tools

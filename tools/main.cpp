@@ -114,6 +114,9 @@ int main(int argc, char** argv) {
   doctor->add_flag("--json", json, "result as JSON");
   doctor->callback([&] { status = rk::tools::doctor_command(disk, json); });
 
+  rk::tools::add_convert_command(app, status);
+  rk::tools::add_bench_command(app, status);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

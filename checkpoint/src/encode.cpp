@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <ringkernel/checkpoint/format.hpp>
+#include <ringkernel/checkpoint/src/fused_writer.hpp>
 #include <ringkernel/checkpoint/src/packed_chunk.hpp>
 
 namespace rk::checkpoint {
@@ -10,42 +11,6 @@ template <class T>
 Bytes bytes_of(const T& value) {
   return std::as_bytes(std::span<const T>(&value, 1));
 }
-
-// Copies to the output and hashes what was copied while it is still in the cache.
-class FusedWriter {
- public:
-  explicit FusedWriter(std::span<std::byte> out) : out_(out), hashed_bytes_(kHeaderBytes) {
-    position_ = kHeaderBytes;
-  }
-
-  void append(Bytes bytes) {
-    constexpr std::size_t kBlockBytes = 8 * 1024;
-    while (!bytes.empty()) {
-      const Bytes block = bytes.first(std::min(bytes.size(), kBlockBytes));
-      std::memcpy(out_.data() + position_, block.data(), block.size());
-      position_ += block.size();
-      bytes = bytes.subspan(block.size());
-      if (position_ - hashed_bytes_ >= kBlockBytes) catch_up();
-    }
-  }
-
-  const StreamHash& hash() {
-    catch_up();
-    return hash_;
-  }
-  [[nodiscard]] std::uint64_t position() const { return position_; }
-
- private:
-  void catch_up() {
-    hash_.update(Bytes(out_).subspan(hashed_bytes_, position_ - hashed_bytes_));
-    hashed_bytes_ = position_;
-  }
-
-  std::span<std::byte> out_;
-  std::uint64_t position_ = 0;
-  std::uint64_t hashed_bytes_ = 0;
-  StreamHash hash_;
-};
 
 }  // namespace
 
@@ -81,7 +46,7 @@ Result<std::uint64_t> encode_into(std::span<std::byte> out, const Metadata& meta
   header.compression = static_cast<std::uint32_t>(options.compression.codec);
   header.created_at_us = options.created_at_us;
 
-  FusedWriter writer(out);
+  FusedWriter writer(out, kHeaderBytes);
   writer.append(bytes_of(static_cast<std::uint32_t>(encoded_metadata.size())));
   writer.append(encoded_metadata);
   PackedChunk packed(options.compression);
@@ -101,6 +66,7 @@ Result<std::uint64_t> encode_into(std::span<std::byte> out, const Metadata& meta
     writer.append(bytes_of(footer));
   }
   header.crc = writer.hash().crc();
+  writer.finish();
   std::memcpy(out.data(), &header, sizeof(header));
   return writer.position();
 }

@@ -248,6 +248,14 @@ Result<std::vector<Entry>> list_path(const std::filesystem::path& path, Depth de
   return std::vector<Entry>{std::move(entry)};
 }
 
+Result<std::vector<std::byte>> read_single_file(const std::filesystem::path& path) {
+  RK_TRY_ASSIGN(const auto at, locate(path));
+  if (at.kind != Located::Kind::file) {
+    return fail(ErrorCode::invalid_argument, path.string() + " is a directory, not a file");
+  }
+  return read_file(at);
+}
+
 Result<std::string> inspect_json(const std::filesystem::path& path) {
   RK_TRY_ASSIGN(const auto at, locate(path));
   if (at.kind == Located::Kind::checkpoint) return checkpoint_json(at);

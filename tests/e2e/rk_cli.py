@@ -38,6 +38,9 @@ class Usage(unittest.TestCase):
         for arguments in ([], ["nothing"], ["run"], ["run", "nothing"], ["run", "bank", "--workers", "x"], ["verify"],
                           ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-every", "5 parsecs"],
                           ["run", "bank", "--checkpoint-every", "5s"], ["run", "bank", "--accounts", "3"],
+                          ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-compress", "zstd:20"],
+                          ["convert", "a.rkcp"], ["convert", "a.rkcp", "b.rkcp", "--compress", "gzip"],
+                          ["bench"], ["bench", "nothing"], ["bench", "format", "--mib", "0"],
                           ["run", "bank", "--workers", "256"], ["run", "bank", "--keep", "0"]):
             with self.subTest(arguments=arguments):
                 done = rk(*arguments)
@@ -61,6 +64,19 @@ class Usage(unittest.TestCase):
         for missing in facts["missing"]:
             self.assertTrue(missing["what"] and missing["why"] and missing["how"])
         self.assertIn("host executor", rk("doctor").stdout)
+
+
+    def test_an_unknown_benchmark_names_those_there_are(self):
+        self.assertIn("format", rk("bench", "nothing").stderr)
+
+    def test_bench_format_prints_its_five_figures(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = rk("bench", "format", "--mib", "1", "--repetitions", "2", "--dir", folder, "--json", "-")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(os.listdir(folder), [])
+        figures = json.loads(done.stdout)
+        self.assertEqual(set(figures), {"encode_gbps", "decode_gbps", "memcpy_gbps", "save_gbps", "write_fsync_gbps"})
+        self.assertTrue(all(value > 0 for value in figures.values()))
 
 
 class Checkpoints(unittest.TestCase):
@@ -151,6 +167,24 @@ class Checkpoints(unittest.TestCase):
         self.assertIn("already", rk("compact", self.dir).stdout)
         self.assertIn("resumed from " + folded["directory"], self.stop_by(self.running(), signal.SIGTERM))
         self.assertEqual(rk("compact", self.dir / "nothing").returncode, 3)
+
+    def test_compressed_checkpoints_resume_under_any_codec_and_their_shards_convert(self):
+        sizes = {}
+        for codec, following in (("zstd:9", "none"), ("lz4", "zstd")):
+            with self.subTest(codec=codec):
+                done = rk(*BANK, "--checkpoint-dir", self.dir, "--max-walltime", "100ms", "--checkpoint-compress", codec,
+                          "--fresh")
+                self.assertEqual(done.returncode, 85, done.stderr)
+                newest = self.dir / valid_checkpoints(self.dir)[-1]["directory"]
+                self.assertEqual(rk("verify", newest).returncode, 0)
+                shard = max(newest.glob("*.rkcp"), key=lambda path: path.stat().st_size)
+                plain = self.dir.parent / (codec.replace(":", "_") + ".rkcp")
+                self.assertEqual(rk("convert", shard, plain).returncode, 0)
+                self.assertEqual(rk("inspect", plain, "--json").stdout, rk("inspect", shard, "--json").stdout)
+                sizes[codec] = shard.stat().st_size / plain.stat().st_size
+                resumed, _ = self.finish("--checkpoint-compress", following)
+                self.assertIn("resumed from", resumed.stderr)
+        self.assertTrue(all(share < 0.9 for share in sizes.values()), sizes)
 
     def test_other_settings_are_refused_with_5_and_named(self):
         rk(*BANK, "--checkpoint-dir", self.dir, "--max-walltime", "50ms")
