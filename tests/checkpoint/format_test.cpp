@@ -130,6 +130,47 @@ TEST(Format, encode_then_decode_is_identity) {
   }));
 }
 
+TEST(Format, large_files_are_the_same_at_every_alignment_of_the_buffer_and_of_the_chunks) {
+  const auto data = pattern(9'500'000, 4);
+  std::vector<ChunkView> chunks;
+  std::size_t at = 0;
+  for (const std::size_t size : {1u, 31u, 8'191u, 16'384u, 16'385u, 40'000u, 7u, 0u, 9'000'001u}) {
+    chunks.push_back(
+        {.type = ChunkType::custom, .id = size, .data = Bytes(data).subspan(at, size)});
+    at += size;
+  }
+  const auto total = encoded_bytes(sample_metadata(), chunks, {});
+  ASSERT_OK(total);
+  std::vector<std::byte> buffer(*total + 128, std::byte{0xAB});
+  std::vector<std::byte> first;
+  for (const std::size_t offset : {0u, 1u, 8u, 63u}) {
+    ASSERT_OK(
+        encode_into(std::span(buffer).subspan(offset, *total), sample_metadata(), chunks, {}));
+    const Bytes file = Bytes(buffer).subspan(offset, *total);
+    if (first.empty()) first.assign(file.begin(), file.end());
+    EXPECT_TRUE(std::equal(file.begin(), file.end(), first.begin(), first.end())) << offset;
+    EXPECT_EQ(buffer[offset + *total], std::byte{0xAB}) << "nothing is written behind the end";
+    const auto back = decode(file);
+    ASSERT_OK(back);
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      EXPECT_TRUE(std::equal(back->chunks[i].data.begin(), back->chunks[i].data.end(),
+                             chunks[i].data.begin(), chunks[i].data.end()));
+    }
+    std::fill(buffer.begin(), buffer.end(), std::byte{0xAB});
+  }
+}
+
+TEST(SeedDefect, the_time_of_creation_is_kept_on_a_copy) {
+  const auto file = small_file(true);
+  const auto original = decode(file);
+  ASSERT_OK(original);
+  const auto copy = encode(original->metadata, original->chunks,
+                           {.created_at_us = original->header.created_at_us});
+  ASSERT_OK(copy);
+  EXPECT_EQ(decode(*copy)->header.created_at_us, 123456789u);
+  EXPECT_EQ(*copy, file);
+}
+
 TEST(Format, every_single_bit_flip_is_caught_with_a_footer) {
   auto file = small_file(true);
   ASSERT_OK(decode(file));
