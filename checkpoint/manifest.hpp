@@ -16,6 +16,7 @@
 #include <optional>
 #include <ringkernel/checkpoint/hash.hpp>
 #include <ringkernel/checkpoint/shard_writer.hpp>
+#include <ringkernel/runtime/region.hpp>
 #include <ringkernel/runtime/result.hpp>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@ struct ActorTypeInfo {
   std::uint64_t type_hash = 0;
   std::uint32_t version = 0;
   std::uint64_t state_bytes = 0;
+  std::vector<Region> regions{};  ///< declared ones; manifests without any have no such key
   friend bool operator==(const ActorTypeInfo&, const ActorTypeInfo&) = default;
 };
 

@@ -9,12 +9,17 @@
 //     ctx.send(peer, Ping{ping.n + 1}); }
 //   };
 //
+// Optional and host only: `migrate` takes states of an older version over (migrate.hpp), `regions`
+// names the numbers in the state for `rk diff` and `rk export` (region.hpp).
+//
 // A message may declare `max_sends` (default 4), `max_blocks` (default 0) and `max_host_sends`
 // (default 1): a handler of it starts only when there is room for that many messages, slab blocks
 // and outputs, so that it never waits.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
+#include <ringkernel/runtime/migrate.hpp>
+#include <ringkernel/runtime/region.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -127,6 +132,9 @@ struct ActorTypeInfo {
   std::uint32_t version = 1;
   std::uint32_t state_bytes = 0;
   std::vector<MessageTypeInfo> messages;
+  MigrateFunction migrate = nullptr;  ///< null: only states of this version can be restored
+  bool migrates_field = false;        ///< `migrate` changes the trailing field, too
+  std::vector<Region> regions;
 };
 
 /// The actor types of a program, in the order of its template arguments.
@@ -142,6 +150,9 @@ ActorTypeInfo describe_actor() {
   info.type_hash = detail::name_hash(info.name);
   info.version = detail::actor_version<A>();
   info.state_bytes = static_cast<std::uint32_t>(sizeof(A));
+  info.migrate = detail::migrate_function<A>();
+  info.migrates_field = detail::MigratesField<A>;
+  info.regions = detail::actor_regions<A>();
   [&]<class... Ms>(handles<Ms...>) {
     static_assert((Message<Ms> && ...),
                   "a message is trivially copyable, has a tag up to 255 and at most 80 bytes; send "

@@ -97,7 +97,8 @@ struct RestoreReport {
   bool restored = false;
   std::uint64_t epoch = 0;
   std::string directory;
-  std::vector<std::string> skipped;  ///< newer checkpoints passed over: "name: why"
+  std::vector<std::string> skipped;   ///< newer checkpoints passed over: "name: why"
+  std::vector<std::string> migrated;  ///< "'cell': 20 actors from version 1 to 2"
 };
 
 enum class StopReason { quiescent, requested, walltime };

@@ -40,3 +40,10 @@ if(NOT RK_CUDA)
   target_link_libraries(flip_bits PRIVATE ringkernel)
   rk_flags(flip_bits)
 endif()
+
+# One program in several versions of its state; for scripts/check_migration and the end-to-end tests.
+if(NOT RK_CUDA)
+  add_executable(layout_versions "${CMAKE_CURRENT_SOURCE_DIR}/tests/oracle/layout_versions.cpp")
+  target_link_libraries(layout_versions PRIVATE ringkernel)
+  rk_flags(layout_versions)
+endif()

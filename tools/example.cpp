@@ -127,6 +127,9 @@ Result<RestoreReport> restore_loudly(Runtime& runtime) {
   if (report.restored) {
     std::fprintf(stderr, "rk: resumed from %s%s\n", report.directory.c_str(),
                  report.skipped.empty() ? "" : ", which is older than what was passed over");
+    for (const std::string& migrated : report.migrated) {
+      std::fprintf(stderr, "rk: migrated %s\n", migrated.c_str());
+    }
   } else if (!report.skipped.empty()) {
     std::fprintf(stderr, "rk: WARNING: no checkpoint is usable; starting from the beginning\n");
   }

@@ -171,7 +171,8 @@ Result<CutReport> DrainWriter::commit(OpenCut& cut) {
                               .name = type.name,
                               .type_hash = type.type_hash,
                               .version = type.version,
-                              .state_bytes = type.state_bytes});
+                              .state_bytes = type.state_bytes,
+                              .regions = type.regions});
   }
   RK_TRY_ASSIGN(const auto committed, cut.checkpoint.commit(std::move(manifest)));
   report.epoch = cut.host.epoch;

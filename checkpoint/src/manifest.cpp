@@ -1,6 +1,8 @@
 #include <ringkernel/checkpoint/manifest.hpp>
 
 #include <nlohmann/json.hpp>
+#include <ringkernel/checkpoint/regions.hpp>
+#include <ringkernel/checkpoint/src/region_json.hpp>
 #include <ringkernel/checkpoint/storage.hpp>
 #include <set>
 
@@ -28,6 +30,7 @@ Json to_json(const Manifest& manifest) {
                      {"state_bytes", type.state_bytes},
                      {"type_hash", to_hex(type.type_hash)},
                      {"version", type.version}});
+    if (!type.regions.empty()) types.back()["regions"] = regions_to_json(type.regions);
   }
   Json shards = Json::array();
   for (const auto& shard : manifest.shards) {
@@ -61,6 +64,11 @@ const char* first_fault(const Manifest& manifest) {
   if (!is_valid_name(manifest.run_id)) return "its run id is not a valid name";
   if (manifest.epoch == 0 || manifest.epoch > kMaxEpoch) return "its epoch is out of range";
   if (manifest.parent && *manifest.parent >= manifest.epoch) return "its parent is not older";
+  for (const auto& type : manifest.types) {
+    if (!regions_fault(type.regions, type.state_bytes).empty()) {
+      return "a region of an actor type is not possible";
+    }
+  }
   std::set<std::string_view> names;
   for (const auto& shard : manifest.shards) {
     if (!is_valid_name(shard.name)) return "a shard's name is not valid";
@@ -106,6 +114,7 @@ Manifest from_json(const Json& in) {
                          .type_hash = u64_from_hex(type.at("type_hash").get<std::string>()).value(),
                          .version = unsigned_at<std::uint32_t>(type, "version"),
                          .state_bytes = unsigned_at<std::uint64_t>(type, "state_bytes")});
+    if (type.contains("regions")) out.types.back().regions = regions_from_json(type.at("regions"));
   }
   for (const Json& shard : in.at("shards")) {
     out.shards.push_back({.name = shard.at("name").get<std::string>(),

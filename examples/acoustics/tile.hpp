@@ -21,8 +21,11 @@
 //     microphone 1 | ...
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 #include <ringkernel/runtime/actor.hpp>
 
@@ -122,6 +125,19 @@ struct Tile {
   std::uint32_t mic_count;
   std::uint32_t mic_cell[kMaxTileMics];  ///< padded index
   std::uint32_t mic_id[kMaxTileMics];
+
+  /// What `rk diff` and `rk export` show: p(step), each tile at its place in the room.
+  static std::array<Region, 1> regions() {
+    const auto triple = [](std::size_t at) -> std::vector<RegionNumber> {
+      return {state_word(at), state_word(at + 4), state_word(at + 8)};
+    };
+    return {region("pressure", ElementType::f32, 0, triple(offsetof(Tile, shape.size)))
+                .in_field()
+                .ghosts(1)
+                .buffered(2, state_word(offsetof(Tile, step)))
+                .placed(triple(offsetof(Tile, shape.offset)), triple(offsetof(Tile, shape.grid)))
+                .spaced_by("cell_m")};
+  }
 
   [[nodiscard]] RK_FN std::uint32_t buffer_at(std::uint32_t n) const {
     return (n & 1U) * padded_cells(shape);

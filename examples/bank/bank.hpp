@@ -19,6 +19,8 @@
 #include <ringkernel/kernels/rng.hpp>
 #include <ringkernel/runtime/actor.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace rk::bank {
@@ -95,6 +97,11 @@ struct Account {
   static constexpr std::uint32_t kWindow = 1;
   Ledger ledger;
 
+  /// What `rk diff` and `rk export` show.
+  static std::array<Region, 1> regions() {
+    return {region("balance", ElementType::i64, offsetof(Account, ledger.balance))};
+  }
+
   RK_FN static Choice choose(Rng rng, std::uint32_t, std::uint32_t accounts) {
     const std::uint32_t target = rng.below(accounts);
     return {target, 0, 1 + static_cast<std::int32_t>(rng.below(1000))};
@@ -114,6 +121,10 @@ struct PeerAccount {
   Ledger ledger;
   std::uint32_t sent[kPeers] = {};  ///< newest number of each pair that starts here
   std::uint32_t got[kPeers] = {};   ///< newest number of each pair that ends here
+
+  static std::array<Region, 1> regions() {
+    return {region("balance", ElementType::i64, offsetof(PeerAccount, ledger.balance))};
+  }
 
   RK_FN static Choice choose(Rng rng, std::uint32_t self, std::uint32_t accounts) {
     const std::uint32_t peer = rng.below(kPeers);

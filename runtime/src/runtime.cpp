@@ -1,11 +1,13 @@
 #include <ringkernel/runtime/runtime.hpp>
 
 #include <ringkernel/checkpoint/content_digest.hpp>
+#include <ringkernel/checkpoint/regions.hpp>
 #include <ringkernel/runtime/mutant.hpp>
 
 #include <algorithm>
 #include <cstring>
 
+#include "migration.hpp"
 #include "runtime_impl.hpp"
 
 namespace rk {
@@ -14,7 +16,6 @@ namespace {
 constexpr auto kReadTimeout = std::chrono::seconds(30);
 constexpr auto kJoinTimeout = std::chrono::seconds(30);
 constexpr auto kPoll = std::chrono::milliseconds(2);
-constexpr std::uint64_t kMaxSlotBytes = 512ull << 20;
 
 }  // namespace
 
@@ -43,6 +44,11 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> execu
   }
   RK_TRY_ASSIGN(impl->options.capacity, round_capacities(impl->options.capacity));
   RK_TRY(check_budgets(impl->executor->program(), impl->options.capacity));
+  for (const ActorTypeInfo& type : impl->executor->program().types) {
+    if (auto fault = checkpoint::regions_fault(type.regions, type.state_bytes); !fault.empty()) {
+      return fail(ErrorCode::invalid_argument, "'" + type.name + "': " + fault);
+    }
+  }
   RK_TRY(impl->open_checkpoints());
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }

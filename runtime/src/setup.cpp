@@ -10,6 +10,7 @@
 #include <map>
 #include <system_error>
 
+#include "migration.hpp"
 #include "runtime_impl.hpp"
 
 namespace rk {
@@ -88,6 +89,7 @@ Result<RestoreReport> Runtime::Impl::restore_latest() {
   report.restored = true;
   report.epoch = checkpoint.manifest.epoch;
   report.directory = checkpoint.directory;
+  RK_TRY_ASSIGN(report.migrated, migrate_slots(checkpoint, executor->program()));
   RK_TRY(adopt(std::move(checkpoint)));
   return report;
 }
@@ -118,15 +120,6 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
     if (actor.type == program.types.size()) {
       return fail(ErrorCode::incompatible,
                   "the checkpoint holds an actor type that this program does not have");
-    }
-    const ActorTypeInfo& type = program.types[actor.type];
-    if (slot.version != type.version || slot.row.state_bytes != type.state_bytes) {
-      return fail(ErrorCode::incompatible,
-                  "the checkpoint holds '" + type.name + "' version " +
-                      std::to_string(slot.version) + " (" + std::to_string(slot.row.state_bytes) +
-                      " bytes); this program has version " + std::to_string(type.version) + " (" +
-                      std::to_string(type.state_bytes) +
-                      " bytes); run the program version that wrote it");
     }
     restored.push_back(actor);
   }

@@ -113,6 +113,52 @@ TEST(Manifest, another_format_version_is_incompatible_not_corrupt) {
   EXPECT_EQ(parse_error(sealed(body)), ErrorCode::incompatible);
 }
 
+Manifest with_regions() {
+  Manifest manifest = sample();
+  manifest.types[0].regions = {region("energy", ElementType::f64, 8),
+                               region("pressure", ElementType::f32, 64, {state_word(0), 3})
+                                   .in_field()
+                                   .ghosts(1)
+                                   .buffered(2, state_word(4))
+                                   .placed({state_word(8), 0}, {30, state_word(60)})
+                                   .spaced_by("cell_m")};
+  return manifest;
+}
+
+TEST(Manifest, regions_read_back_equal) {
+  const auto text = format_manifest(with_regions());
+  ASSERT_OK(text);
+  const auto back = parse_manifest(*text);
+  ASSERT_OK(back);
+  EXPECT_EQ(*back, with_regions());
+}
+
+TEST(Manifest, types_without_regions_have_the_bytes_they_always_had) {
+  const std::string text = *format_manifest(sample());
+  EXPECT_EQ(text.find("region"), std::string::npos);
+  ASSERT_OK(parse_manifest(text));
+}
+
+TEST(Manifest, verified_text_with_impossible_regions_is_refused) {
+  const auto changed = [](std::string_view from, std::string_view to) {
+    std::string text = *format_manifest(with_regions());
+    text.resize(text.rfind("\nxxh3-128 "));
+    const auto at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+    return parse_error(sealed(text));
+  };
+  EXPECT_EQ(changed("\"f64\"", "\"f80\""), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"place\": \"field\"", "\"place\": \"disk\""), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"buffers\": 2", "\"buffers\": 0"), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"buffers\": 2", "\"buffers\": -1"), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"offset_bytes\": 8,", "\"offset_bytes\": 57,"), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"state_word\": 60", "\"state_word\": 61"), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"state_word\": 60", "\"state_word\": 4294967296"), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"pressure\"", "\"energy\""), ErrorCode::corrupt);
+  EXPECT_EQ(changed("\"pressure\"", "\"../pressure\""), ErrorCode::corrupt);
+}
+
 TEST(Manifest, what_cannot_be_read_back_is_not_written) {
   Manifest manifest = sample();
   manifest.app["x"] = "\xff";
