@@ -81,6 +81,9 @@ struct RetainOptions {
   /// Just committed by this process, hence known to be good. Otherwise a kept one is verified in
   /// depth.
   std::optional<std::uint64_t> trusted_epoch{};
+  /// Nothing made at or after this time (us since 1970) is removed. One without a MANIFEST is as
+  /// old as the next newer one with a MANIFEST shows it to be at least; without such, it stays.
+  std::optional<std::uint64_t> only_before_us{};
   bool dry_run = false;
 };
 

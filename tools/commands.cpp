@@ -15,15 +15,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string utc_time(std::uint64_t us) {
-  const auto seconds = static_cast<std::time_t>(us / 1'000'000);
-  std::tm fields{};
-  gmtime_r(&seconds, &fields);
-  char text[32];
-  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &fields);
-  return text;
-}
-
 std::string plural(std::uint64_t count, const char* noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
@@ -65,26 +56,6 @@ void print_tree(const ordered_json& node, const std::string& indent) {
 }
 
 }  // namespace
-
-int list_command(const std::string& directory, bool json) {
-  if (!std::filesystem::is_directory(directory)) {
-    return report(Error{ErrorCode::not_found, 0, "there is no directory " + directory});
-  }
-  const auto entries = checkpoint::list_path(directory, checkpoint::Depth::manifest);
-  if (!entries) return report(entries.error());
-  if (json) {
-    std::printf("%s\n", checkpoint::list_json(*entries).c_str());
-    return 0;
-  }
-  if (entries->empty()) std::fprintf(stderr, "rk: no checkpoints in %s\n", directory.c_str());
-  for (const checkpoint::Entry& entry : *entries) {
-    std::printf("%-48s %-12s %12s  %s%s%s\n", entry.directory.c_str(),
-                std::string(to_string(entry.state)).c_str(), format_bytes(entry.bytes).c_str(),
-                entry.manifest ? utc_time(entry.manifest->created_at_us).c_str() : "-",
-                entry.reason.empty() ? "" : "  ", entry.reason.c_str());
-  }
-  return 0;
-}
 
 int inspect_command(const std::string& path, bool json) {
   const auto text = checkpoint::inspect_json(path);

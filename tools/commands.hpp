@@ -1,5 +1,5 @@
-// The subcommands of `rk` other than `run`. Each prints its result on stdout and returns the
-// process exit code.
+// Subcommands of `rk` that look at one thing; store_commands.hpp has more. Each prints its result
+// on stdout and returns the process exit code.
 #pragma once
 
 #include <string>
@@ -10,7 +10,6 @@ class App;
 
 namespace rk::tools {
 
-int list_command(const std::string& directory, bool json);
 int inspect_command(const std::string& path, bool json);
 /// Folds the newest checkpoint, if it is an increment, into a full one.
 int compact_command(const std::string& location, bool json);

@@ -9,6 +9,7 @@
 #include "commands.hpp"
 #include "duration.hpp"
 #include "example.hpp"
+#include "store_commands.hpp"
 
 namespace {
 
@@ -99,7 +100,7 @@ int main(int argc, char** argv) {
     sub->add_flag("--json", json, "result as JSON");
     sub->callback([&status, &path, &json, f] { status = f(path, json); });
   };
-  command("list", "list the checkpoints of a directory", "DIR", rk::tools::list_command);
+  rk::tools::add_store_commands(app, status);
   command("inspect", "show what a file, a checkpoint or a directory holds", "PATH",
           rk::tools::inspect_command);
   command("verify", "read every byte and check it against its hashes", "PATH",

@@ -29,6 +29,16 @@ void add_parents(const std::vector<Entry>& entries, std::set<std::size_t>& kept)
   }
 }
 
+/// Keeps what is not known to have been made before `time_us`, from oldest-first `entries`.
+void add_younger(const std::vector<Entry>& entries, std::uint64_t time_us,
+                 std::set<std::size_t>& kept) {
+  std::uint64_t made_before_us = ~std::uint64_t{0};
+  for (std::size_t i = entries.size(); i-- > 0;) {
+    if (entries[i].manifest) made_before_us = entries[i].manifest->created_at_us;
+    if (made_before_us >= time_us) kept.insert(i);
+  }
+}
+
 }  // namespace
 
 Result<void> remove_checkpoint(Storage& storage, const std::string& directory) {
@@ -77,6 +87,7 @@ Result<Retained> CheckpointDirectory::retain(const RetainOptions& options) {
     }
   }
   const std::size_t newest = *kept.rbegin();
+  if (options.only_before_us) add_younger(entries, *options.only_before_us, kept);
   add_parents(entries, kept);
 
   Retained result;

@@ -269,6 +269,36 @@ TEST_F(Directory, a_dry_run_says_what_would_go_and_removes_nothing) {
   EXPECT_EQ(names().size(), 2u);
 }
 
+TEST_F(Directory, retention_by_age_removes_only_what_is_known_to_be_older) {
+  constexpr std::uint64_t kMadeAt = 1700000000000000;  // commit(n) was made n us later
+  commit(1);
+  ASSERT_OK(directory_.begin(2, "run1"));
+  commit(3);
+  ASSERT_OK(directory_.begin(4, "run1"));
+  commit(5);
+  commit(6);
+  const auto removed = [&](std::uint64_t only_before_us) {
+    return directory_.retain({.keep = 1, .only_before_us = only_before_us, .dry_run = true})
+        ->removed;
+  };
+  EXPECT_EQ(removed(kMadeAt + 1), std::vector<std::string>{});
+  EXPECT_EQ(removed(kMadeAt + 2), std::vector<std::string>{"sim-1-run1"});
+  EXPECT_EQ(removed(kMadeAt + 4),
+            (std::vector<std::string>{"sim-1-run1", "sim-2-run1", "sim-3-run1"}));
+  EXPECT_EQ(removed(kMadeAt + 5).size(), 3u);
+  EXPECT_EQ(removed(kMadeAt + 100).size(), 5u) << "the newest valid one stays whatever its age";
+}
+
+TEST_F(Directory, retention_by_age_keeps_the_parents_of_a_young_increment) {
+  commit(1);
+  ASSERT_OK(write_checkpoint(directory_, 2, "run1", 2, 1));
+  commit(3);
+  const auto retained =
+      directory_.retain({.keep = 1, .only_before_us = 1700000000000002, .dry_run = true});
+  ASSERT_OK(retained);
+  EXPECT_TRUE(retained->removed.empty());
+}
+
 TEST_F(Directory, removal_does_not_follow_links_and_spares_foreign_folders) {
   commit(1);
   commit(2);

@@ -33,6 +33,7 @@ Result<Ended> run_version(const std::string& directory, bool half_way, std::uint
   RuntimeOptions options;
   options.workers = workers;
   options.checkpoint.dir = directory;
+  options.checkpoint.keep = 100;
   RK_TRY_ASSIGN(auto runtime, Runtime::create(make_host_executor<Cell>(), std::move(options)));
   RK_TRY_ASSIGN(ended.restored, runtime->restore_latest());
   if (!ended.restored.restored) {

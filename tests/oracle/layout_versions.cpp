@@ -37,10 +37,11 @@ int main(int argc, char** argv) {
   for (const std::string& line : ended->restored.migrated)
     told += (told.empty() ? "" : "; ") + line;
   std::printf(
-      "{\"restored\":%s,\"told\":\"%s\",\"migrated\":%u,\"in_flight\":%llu,\"visits\":%llu,"
+      "{\"restored\":%s,\"from\":\"%s\",\"told\":\"%s\",\"migrated\":%u,\"in_flight\":%llu,"
+      "\"visits\":%llu,"
       "\"expected_visits\":%llu,\"energy\":%.17g,\"field\":%.17g}\n",
-      ended->restored.restored ? "true" : "false", told.c_str(), ended->migrated,
-      static_cast<unsigned long long>(ended->in_flight),
+      ended->restored.restored ? "true" : "false", ended->restored.directory.c_str(), told.c_str(),
+      ended->migrated, static_cast<unsigned long long>(ended->in_flight),
       static_cast<unsigned long long>(ended->visits), static_cast<unsigned long long>(kVisits),
       ended->energy, ended->field);
   return 0;

@@ -9,8 +9,10 @@
 #include <ringkernel/runtime/actor.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace rk::layouts {
 
@@ -22,6 +24,14 @@ struct Token {
   static constexpr std::uint32_t max_host_sends = 0;
   std::uint32_t hops;
 };
+
+/// The numbers of a cell, whatever their place and width.
+template <class Cell>
+std::vector<Region> numbers_of(ElementType count, ElementType energy, ElementType visits) {
+  return {region("count", count, offsetof(Cell, count)),
+          region("energy", energy, offsetof(Cell, energy)),
+          region("visits", visits, 0, {kFieldValues}).in_field()};
+}
 
 /// What every version's handler does.
 template <class Value, class Cell, class Ctx>
@@ -44,6 +54,10 @@ struct Cell {
   std::uint32_t count;
   float energy;
 
+  static std::vector<Region> regions() {
+    return numbers_of<Cell>(ElementType::u32, ElementType::f32, ElementType::f32);
+  }
+
   template <class Ctx>
   RK_FN void on(const Token& token, Ctx& ctx) {
     visit<Value>(*this, token, ctx);
@@ -61,6 +75,10 @@ struct Wide {
   std::uint64_t count;
   ActorId next;
   std::uint32_t was_migrated;
+
+  static std::vector<Region> regions() {
+    return numbers_of<Wide>(ElementType::u64, ElementType::f64, ElementType::f32);
+  }
 
   template <class Ctx>
   RK_FN void on(const Token& token, Ctx& ctx) {
@@ -99,6 +117,10 @@ struct Cell : Wide {
   using Value = double;
   static constexpr std::uint32_t version = 3;
   std::array<std::uint32_t, 6> steps_taken;  ///< versions it came through
+
+  static std::vector<Region> regions() {
+    return numbers_of<Wide>(ElementType::u64, ElementType::f64, ElementType::f64);
+  }
 
   static Result<void> migrate(std::uint32_t from_version, std::span<const std::byte> old_state,
                               Cell& out, std::vector<std::byte>& field) {
