@@ -194,7 +194,7 @@ TEST_F(Export, AnOutputThatCannotBeWrittenIsAnError) {
   const auto done =
       export_checkpoint(Sample().load(), {.output = (folder_ / "no/such/place").string()});
   ASSERT_FALSE(done);
-  EXPECT_EQ(done.error().code, ErrorCode::io);
+  EXPECT_EQ(done.error().code, ErrorCode::not_found);
 }
 
 }  // namespace
