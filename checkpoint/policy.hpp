@@ -79,6 +79,8 @@ class Policy {
   /// It came to nothing, and a retry would too: the triggers count from its beginning.
   void dropped();
 
+  /// Whether anything but a request ever makes a checkpoint due.
+  [[nodiscard]] bool has_triggers() const;
   /// Between checkpoints as things stand; 0: none by time.
   [[nodiscard]] std::chrono::nanoseconds interval() const;
   [[nodiscard]] std::uint32_t backoff() const { return backoff_; }

@@ -48,7 +48,12 @@ struct CheckpointOptions {
   std::string dir;  ///< empty: no checkpoints
   std::string prefix =
       "checkpoint";  ///< [A-Za-z0-9._-], names this application's checkpoints in `dir`
-  std::chrono::nanoseconds every{0};  ///< 0: on demand only
+  /// When to save; several may be set, none: on demand only. The rules, with back-off and retries,
+  /// are in checkpoint/policy.hpp and docs/checkpointing.md.
+  std::chrono::nanoseconds every{0};  ///< between the beginnings of two
+  std::uint64_t every_messages = 0;   ///< handled by actors or consumed by the host
+  std::uint64_t every_steps = 0;      ///< of the application: needs on_steps()
+  std::chrono::nanoseconds mtbf{0};   ///< mean time between failures: the interval that loses least
   std::uint32_t keep = 3;             ///< newest checkpoints to keep, at least 1
   /// One checkpoint in so many is a full one; those between are increments of the one before them.
   /// 1: all are full. A restart begins with a full one.
@@ -108,6 +113,10 @@ struct RunOptions {
   bool until_quiescent = true;  ///< return when nothing is in flight and the feed has ended
   bool checkpoint_on_stop =
       true;  ///< requested or walltime: save before returning (with a checkpoint dir)
+  /// How long before max_walltime to stop, so that the last checkpoint is durable by then: never
+  /// less than the longest checkpoint took so far. Unset: twice that. Ignored without a checkpoint
+  /// to make. See stop_margin() in checkpoint/policy.hpp.
+  std::optional<std::chrono::nanoseconds> save_margin{};
 };
 
 struct RunReport {
@@ -141,6 +150,10 @@ struct RuntimeStats {
   std::uint32_t checkpoints = 0;    ///< durable ones
   std::uint32_t increments = 0;     ///< of these
   std::uint32_t checkpoint_failures = 0;
+  std::uint32_t failures_in_a_row = 0;   ///< since the last durable one
+  std::uint32_t checkpoint_backoff = 1;  ///< intervals are this many times what was asked for
+  std::chrono::nanoseconds checkpoint_interval{};  ///< as things stand; 0: none by time
+  std::chrono::nanoseconds longest_checkpoint{};   ///< from the cut until durable
   std::uint64_t drained_bytes = 0;
   std::uint64_t file_bytes = 0;
   std::string last_checkpoint;
@@ -226,6 +239,9 @@ class Runtime {
   /// checkpoint; the run goes on. `load` runs in restore_latest.
   void on_cut(std::function<Result<std::vector<std::byte>>()> save,
               std::function<Result<void>(std::span<const std::byte>)> load);
+  /// The application's own count of steps, for CheckpointOptions::every_steps; never decreases.
+  /// Called on the service thread, without the lane's lock.
+  void on_steps(std::function<std::uint64_t()> steps);
   /// Streams input: called again and again; sends what fits and returns. What it remembers about
   /// its position is consistent with the cut, because both run under the lane's lock.
   void on_feed(std::function<FeedState(Feed&)> feed);
@@ -271,6 +287,8 @@ class Runtime {
     std::memcpy(&state, slot->data() + sizeof(SlotHeader), sizeof(A));
     return state;
   }
+  /// The type of an actor that was spawned or restored.
+  Result<ActorTypeInfo> type_of(ActorId actor) const;
   /// The whole slot: SlotHeader, state, field (see slot.hpp).
   Result<std::vector<std::byte>> read_slot(ActorId actor);
 

@@ -112,6 +112,9 @@ RuntimeOptions runtime_options(const RunOptions& options, const std::string& pre
   runtime.checkpoint.prefix = prefix;
   runtime.checkpoint.every = options.checkpoint_every;
   runtime.checkpoint.compression = options.checkpoint_compress;
+  runtime.checkpoint.every_messages = options.checkpoint_every_messages;
+  runtime.checkpoint.every_steps = options.checkpoint_every_steps;
+  runtime.checkpoint.mtbf = options.mtbf;
   runtime.checkpoint.keep = options.keep;
   runtime.checkpoint.full_every = options.full_every;
   runtime.checkpoint.fresh = options.fresh;
@@ -142,7 +145,24 @@ Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
   RunReport report;
   {
     const ProgressLine line(progress);
-    RK_TRY_ASSIGN(report, runtime.run({.max_walltime = options.max_walltime}));
+    rk::RunOptions run{.max_walltime = options.max_walltime, .save_margin = options.save_margin};
+    if (run.max_walltime.count() > 0) {
+      const auto spent = std::chrono::steady_clock::now() - options.began;
+      // an instant is left at least: 0 would mean no limit
+      run.max_walltime =
+          std::max<std::chrono::nanoseconds>(run.max_walltime - spent, std::chrono::nanoseconds(1));
+      if (run.save_margin) {
+        run.save_margin =
+            std::min(*run.save_margin, run.max_walltime - std::chrono::nanoseconds(1));
+      }
+    }
+    RK_TRY_ASSIGN(report, runtime.run(run));
+  }
+  const RuntimeStats stats = runtime.stats();
+  if (stats.checkpoint_failures != 0) {
+    std::fprintf(stderr, "rk: WARNING: %u of %u checkpoints failed; the last time: %s\n",
+                 stats.checkpoint_failures, stats.checkpoint_failures + stats.checkpoints,
+                 stats.last_failure.c_str());
   }
   if (report.reason != StopReason::quiescent) {
     std::fprintf(

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,11 +25,17 @@ struct RunOptions {
   std::string checkpoint_dir;
   std::chrono::nanoseconds checkpoint_every{0};
   checkpoint::Compression checkpoint_compress{};
+  std::uint64_t checkpoint_every_messages = 0;
+  std::uint64_t checkpoint_every_steps = 0;
+  std::chrono::nanoseconds mtbf{0};
   std::uint32_t keep = 3;
   std::uint32_t full_every = 1;
   bool fresh = false;
   bool json = false;
   std::chrono::nanoseconds max_walltime{0};
+  std::optional<std::chrono::nanoseconds> save_margin;
+  /// The walltime counts from here: what was spent on input and restoring is gone, too.
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 };
 
 /// One example. `add_options` binds its own options; `run` returns the process exit code.

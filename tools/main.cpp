@@ -15,16 +15,18 @@ namespace {
 
 constexpr int kExitUsage = 2;
 
-void add_duration(CLI::App& app, const std::string& name, std::chrono::nanoseconds& target,
-                  const std::string& help) {
-  app.add_option_function<std::string>(
-         name,
-         [&target, name](const std::string& text) {
-           const auto duration = rk::tools::parse_duration(text);
-           if (!duration) throw CLI::ValidationError(name, duration.error().message);
-           target = *duration;
-         },
-         help)
+template <class Target>
+CLI::Option* add_duration(CLI::App& app, const std::string& name, Target& target,
+                          const std::string& help) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&target, name](const std::string& text) {
+            const auto duration = rk::tools::parse_duration(text);
+            if (!duration) throw CLI::ValidationError(name, duration.error().message);
+            target = *duration;
+          },
+          help)
       ->type_name("TIME");
 }
 
@@ -54,6 +56,19 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
                "interval between checkpoints, as in 500ms; 0: on demand");
   app.get_option("--checkpoint-every")->needs(dir);
   add_compression(app, "--checkpoint-compress", options.checkpoint_compress);
+  app.add_option("--checkpoint-every-messages", options.checkpoint_every_messages,
+                 "messages handled between checkpoints; 0: not counted")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(dir);
+  app.add_option("--checkpoint-every-steps", options.checkpoint_every_steps,
+                 "steps of a simulation between checkpoints; 0: not counted")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(dir);
+  add_duration(app, "--mtbf", options.mtbf,
+               "mean time between failures, as in 6h: the interval that loses least, from what "
+               "checkpoints are measured to take")
+      ->needs(dir)
+      ->excludes("--checkpoint-every");
   app.add_option("--keep", options.keep, "newest checkpoints to keep")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();
@@ -63,7 +78,12 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
       ->capture_default_str();
   app.add_flag("--fresh", options.fresh, "do not resume; older checkpoints stay");
   add_duration(app, "--max-walltime", options.max_walltime,
-               "save and stop (exit 85) after this time");
+               "save and stop (exit 85) before this time is over");
+  add_duration(app, "--save-margin", options.save_margin,
+               "how long before the end of --max-walltime to stop; default: twice the longest "
+               "checkpoint so far")
+      ->needs("--max-walltime")
+      ->needs(dir);
   app.add_flag("--json", options.json, "result as one line of JSON");
   // a script appends its own settings to a command it was given
   for (CLI::Option* option : app.get_options())
@@ -86,6 +106,8 @@ int main(int argc, char** argv) {
     add_run_options(*sub, run_options);
     example->add_options(*sub);
     sub->callback([&status, &run_options, &example] {
+      if (run_options.save_margin && *run_options.save_margin >= run_options.max_walltime)
+        throw CLI::ValidationError("--save-margin", "must be shorter than --max-walltime");
       rk::tools::catch_signals();
       status = example->run(run_options);
     });

@@ -64,6 +64,11 @@ nanoseconds stop_margin(nanoseconds walltime, std::optional<nanoseconds> given,
 Policy::Policy(const PolicyOptions& options, const Progress& start)
     : options_(options), begun_(start), ended_(start.now) {}
 
+bool Policy::has_triggers() const {
+  return options_.every.count() > 0 || options_.mtbf.count() > 0 || options_.every_messages > 0 ||
+         options_.every_steps > 0;
+}
+
 nanoseconds Policy::interval() const {
   if (options_.every.count() > 0) return times(options_.every, backoff_);
   if (options_.mtbf.count() == 0) return nanoseconds(0);

@@ -192,12 +192,11 @@ nlohmann::ordered_json summarize(const Options& options, const Job& job, Simulat
   out["checkpoints"] = stats.checkpoints;
   out["increments"] = stats.increments;
   out["checkpoint_failures"] = stats.checkpoint_failures;
-  double longest_ms = 0.0;
-  for (const CheckpointCost& cost : simulation.runtime().checkpoint_costs()) {
-    longest_ms =
-        std::max(longest_ms, std::chrono::duration<double, std::milli>(cost.durable_time).count());
-  }
-  out["longest_checkpoint_ms"] = longest_ms;
+  if (!stats.last_failure.empty()) out["last_checkpoint_failure"] = stats.last_failure;
+  out["checkpoint_interval_s"] = std::chrono::duration<double>(stats.checkpoint_interval).count();
+  out["checkpoint_backoff"] = stats.checkpoint_backoff;
+  out["longest_checkpoint_ms"] =
+      std::chrono::duration<double, std::milli>(stats.longest_checkpoint).count();
   out["ring_stalls"] = stats.stalls;
   out["ring_stalled_ticks"] = stats.stalled_ticks;
   out["drained_bytes"] = stats.drained_bytes;

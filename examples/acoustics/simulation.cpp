@@ -94,6 +94,7 @@ Result<std::unique_ptr<Simulation>> Simulation::create(Job job, std::unique_ptr<
 
 void Simulation::connect() {
   runtime_->on_feed([this](Feed& out) { return feed(out); });
+  runtime_->on_steps([this] { return std::uint64_t{step()}; });
   runtime_->on_cut([this] { return save(); },
                    [this](std::span<const std::byte> state) { return load(state); });
   runtime_->on_output<Confirm>([this](const Confirm& confirm, const OutputInfo&) {

@@ -107,6 +107,12 @@ class BankCommand final : public tools::Example {
         {"messages_per_s", static_cast<double>(stats.received) / seconds},
         {"checkpoints", stats.checkpoints},
         {"checkpoint_failures", stats.checkpoint_failures},
+        {"last_checkpoint_failure",
+         stats.last_failure.empty() ? ordered_json() : ordered_json(stats.last_failure)},
+        {"checkpoint_interval_s", std::chrono::duration<double>(stats.checkpoint_interval).count()},
+        {"checkpoint_backoff", stats.checkpoint_backoff},
+        {"longest_checkpoint_ms",
+         std::chrono::duration<double, std::milli>(stats.longest_checkpoint).count()},
         {"last_checkpoint", stats.last_checkpoint},
         {"checkpoint_bytes", stats.file_bytes}};
     if (complete) {
@@ -118,10 +124,12 @@ class BankCommand final : public tools::Example {
     if (options.json) {
       std::printf("%s\n", result.dump().c_str());
     } else {
-      std::printf("%llu messages in %.2f s (%.0f per s) on %s, %u workers; %u checkpoints\n",
-                  static_cast<unsigned long long>(stats.received), seconds,
-                  static_cast<double>(stats.received) / seconds, runtime.executor_name().c_str(),
-                  runtime.workers(), stats.checkpoints);
+      std::printf(
+          "%llu messages in %.2f s (%.0f per s) on %s, %u workers; %u checkpoints, %u "
+          "failed\n",
+          static_cast<unsigned long long>(stats.received), seconds,
+          static_cast<double>(stats.received) / seconds, runtime.executor_name().c_str(),
+          runtime.workers(), stats.checkpoints, stats.checkpoint_failures);
       if (complete) {
         std::printf("total %lld (expected %lld)\ndigest %s\n", static_cast<long long>(totals.money),
                     static_cast<long long>(expected), result["digest"].get<std::string>().c_str());

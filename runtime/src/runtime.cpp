@@ -99,46 +99,11 @@ void Runtime::on_cut(std::function<Result<std::vector<std::byte>>()> save,
   impl_->save_app = std::move(save);
   impl_->load_app = std::move(load);
 }
+void Runtime::on_steps(std::function<std::uint64_t()> steps) { impl_->steps = std::move(steps); }
 void Runtime::on_feed(std::function<FeedState(Feed&)> feed) { impl_->feed = std::move(feed); }
 
 Result<RestoreReport> Runtime::restore_latest() { return impl_->restore_latest(); }
 Result<void> Runtime::start(bool paused) { return impl_->start(paused); }
-
-Result<RunReport> Runtime::run(RunOptions options) {
-  Impl& impl = *impl_;
-  RK_TRY(impl.start(false));
-  {
-    const std::lock_guard lock(impl.mutex);
-    impl.quiescent = false;
-  }
-  (void)impl.set_run_state(RunState::running);
-  const auto began = Impl::Clock::now();
-  RunReport report;
-  {
-    std::unique_lock lock(impl.mutex);
-    for (;;) {
-      if (impl.failure) return unexpected(*impl.failure);
-      if (load_relaxed<Scope::system>(impl.stop_request) != 0) {  // relaxed: a mere wish
-        report.reason = StopReason::requested;
-        break;
-      }
-      if (impl.quiescent && options.until_quiescent) break;
-      if (options.max_walltime.count() > 0 && Impl::Clock::now() - began >= options.max_walltime) {
-        report.reason = StopReason::walltime;
-        break;
-      }
-      impl.changed.wait_for(lock, kPoll);
-    }
-  }
-  if (report.reason == StopReason::quiescent) return report;
-  store_relaxed<Scope::system>(impl.stop_request, 0u);
-  if (impl.directory && options.checkpoint_on_stop) {
-    RK_TRY(impl.checkpoint_now());
-    report.saved = true;
-  }
-  RK_TRY(impl.pause());
-  return report;
-}
 
 std::uint32_t Runtime::Impl::set_run_state(RunState state) {
   const std::lock_guard lane_lock(lane->mutex);
@@ -240,7 +205,9 @@ Result<void> Runtime::Impl::stop() {
   drain->stop();
   if (!joined) {
     start_error = joined.error();
+    const std::lock_guard lock(mutex);
     phase = Phase::failed;
+    changed.notify_all();
     return joined;
   }
   phase = Phase::stopped;
@@ -252,6 +219,7 @@ Result<void> Runtime::Impl::stop() {
     totals.sent += mark.sent;
     totals.received += mark.received;
   }
+  changed.notify_all();
   return {};
 }
 
@@ -292,6 +260,19 @@ const ActorEntry* Runtime::Impl::find(ActorId actor) const {
   return entry.slot != nullptr && entry.generation == actor.generation() ? &entry : nullptr;
 }
 
+Result<ActorTypeInfo> Runtime::type_of(ActorId actor) const {
+  const auto& actors = impl_->actors;
+  auto at = actors.begin();
+  if (actor.index() < actors.size() && actors[actor.index()].id == actor) {
+    at += actor.index();  // where spawn puts it
+  } else {
+    at = std::find_if(at, actors.end(), [&](const ActorPlan& plan) { return plan.id == actor; });
+  }
+  if (at == actors.end())
+    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
+  return impl_->executor->program().types[at->type];
+}
+
 Result<std::vector<std::byte>> Runtime::read_slot(ActorId actor) {
   Impl& impl = *impl_;
   if (impl.phase != Impl::Phase::running && impl.phase != Impl::Phase::stopped)
@@ -323,9 +304,15 @@ Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
     lane->request_read(request, actor);
   }
   std::unique_lock lock(mutex);
-  if (!changed.wait_for(lock, kReadTimeout, [&] { return read_reply == request; })) {
+  const auto is_over = [&] { return read_reply == request || phase != Phase::running; };
+  if (!changed.wait_for(lock, kReadTimeout, is_over)) {
     return fail(ErrorCode::deadline_exceeded,
                 "the worker does not answer: its handler does not return");
+  }
+  if (read_reply != request) {  // stopped meanwhile: nobody answers, and nobody writes any more
+    lock.unlock();
+    if (phase == Phase::stopped) return read_stopped(actor);
+    return fail(ErrorCode::closed, "the runtime failed while it stopped");
   }
   SlotHeader header;
   if (read_bytes.size() >= sizeof(header)) std::memcpy(&header, read_bytes.data(), sizeof(header));

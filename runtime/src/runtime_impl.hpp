@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringkernel/checkpoint/drain.hpp>
+#include <ringkernel/checkpoint/policy.hpp>
 #include <ringkernel/checkpoint/restore.hpp>
 #include <ringkernel/runtime/runtime.hpp>
 #include <ringkernel/runtime/system_image.hpp>
@@ -72,6 +73,8 @@ struct Runtime::Impl {
   Result<void> begin_checkpoint();
   void close_cut();
   void finish_checkpoint(Result<checkpoint::CutReport> outcome);
+  [[nodiscard]] checkpoint::Progress progress() const;
+  void judge_checkpoint(const Result<CheckpointCost>& result);
   void watch();
   [[nodiscard]] bool scan_counters();
   [[nodiscard]] std::optional<Error> find_fault() const;
@@ -105,6 +108,7 @@ struct Runtime::Impl {
   std::array<OutputCallback, 256> outputs;
   std::function<Result<std::vector<std::byte>>()> save_app;
   std::function<Result<void>(std::span<const std::byte>)> load_app;
+  std::function<std::uint64_t()> steps;
   std::function<FeedState(Feed&)> feed;
   FeedState feed_state = FeedState::ended;
 
@@ -150,7 +154,7 @@ struct Runtime::Impl {
   std::uint32_t durable_epoch = 0;  ///< newest checkpoint of this process; 0: none yet
   std::uint32_t increments = 0;     ///< since the newest full one
   Clock::time_point cut_opened{};
-  Clock::time_point next_due{};
+  checkpoint::Policy policy;  ///< times count from the epoch of Clock
   struct Mark {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;

@@ -97,11 +97,11 @@ void Runtime::Impl::checkpoint_turn() {
   if (!cut_in_work) {
     const bool signalled =
         load_relaxed<Scope::system>(checkpoint_request) != 0;  // relaxed: a mere wish
-    const bool due = options.checkpoint.every.count() > 0 && now >= next_due;
-    if (wanted == 0 && !signalled && !due) return;
+    const checkpoint::Progress here = progress();
+    if (wanted == 0 && !signalled && !policy.due(here)) return;
     store_relaxed<Scope::system>(checkpoint_request, 0u);
     checkpoint_covers = wanted;
-    next_due = now + options.checkpoint.every;
+    policy.begun(here);
     cut_in_work = true;
     if (refused) return finish_checkpoint(unexpected(*refused));
     if (auto begun = begin_checkpoint(); !begun) finish_checkpoint(unexpected(begun.error()));
@@ -194,9 +194,9 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
     }
     result = std::move(cost);
   } else {
-    std::fprintf(stderr, "ringkernel: checkpoint failed: %s\n", outcome.error().message.c_str());
     result = Result<CheckpointCost>(unexpected(outcome.error()));
   }
+  judge_checkpoint(*result);
   const std::lock_guard lock(mutex);
   if (*result) {
     costs.push_back(**result);
@@ -205,6 +205,7 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
     totals.drained_bytes += (*result)->drained_bytes;
     totals.file_bytes += (*result)->file_bytes;
     totals.last_checkpoint = (*result)->directory;
+    totals.longest_checkpoint = std::max(totals.longest_checkpoint, (*result)->durable_time);
   } else {
     ++totals.checkpoint_failures;
     totals.last_failure = result->error().message;
@@ -214,6 +215,44 @@ void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
     last_outcome = std::move(result);
   }
   changed.notify_all();
+}
+
+checkpoint::Progress Runtime::Impl::progress() const {
+  checkpoint::Progress progress{.now = Clock::now().time_since_epoch()};
+  if (steps && options.checkpoint.every_steps != 0) progress.steps = steps();
+  const std::lock_guard lock(mutex);
+  progress.messages = totals.received;
+  return progress;
+}
+
+/// Tells the policy how a checkpoint ended, and the user what follows from it.
+void Runtime::Impl::judge_checkpoint(const Result<CheckpointCost>& result) {
+  const checkpoint::Progress here = progress();
+  std::string next;
+  if (result) {
+    const auto said = policy.succeeded(here, result->durable_time);
+    if (said) std::fprintf(stderr, "ringkernel: %s\n", said->c_str());
+  } else {
+    bool is_over = load_relaxed<Scope::system>(closing) != 0;  // relaxed: a mere wish
+    // whoever called checkpoint_now() gets the error and decides
+    is_over |= checkpoint_covers != 0 && !policy.has_triggers();
+    {
+      const std::lock_guard lock(mutex);
+      is_over |= failure.has_value();
+    }
+    if (is_over) {
+      policy.dropped();
+    } else {
+      const auto delay = std::chrono::duration_cast<std::chrono::milliseconds>(policy.failed(here));
+      next = "; next try in " + std::to_string(delay.count()) + " ms";
+    }
+    std::fprintf(stderr, "ringkernel: checkpoint failed: %s%s\n", result.error().message.c_str(),
+                 next.c_str());
+  }
+  const std::lock_guard lock(mutex);
+  totals.failures_in_a_row = policy.failures_in_a_row();
+  totals.checkpoint_backoff = policy.backoff();
+  totals.checkpoint_interval = policy.interval();
 }
 
 void Runtime::Impl::report_failure(Error error) {
@@ -306,6 +345,8 @@ bool Runtime::Impl::scan_counters() {
 void Runtime::Impl::watch() {
   if (auto healthy = executor->healthy(); !healthy) return report_failure(healthy.error());
   if (auto fault = find_fault()) return report_failure(std::move(*fault));
+  // of the counts as they were published by the last call: a run that ends with one owed ends later
+  const bool owes_checkpoint = directory && policy.due_by_count(progress());
   const std::lock_guard lane_lock(lane->mutex);
   const bool confirmed = scan_counters();
   std::uint64_t received = 0;
@@ -338,7 +379,7 @@ void Runtime::Impl::watch() {
     changed.notify_all();
   }
   settled = confirmed;
-  quiescent = confirmed && sent == received && feed_state == FeedState::ended;
+  quiescent = confirmed && sent == received && feed_state == FeedState::ended && !owes_checkpoint;
   if (quiescent) changed.notify_all();
 }
 

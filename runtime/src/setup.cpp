@@ -66,6 +66,7 @@ Result<void> Runtime::Impl::open_checkpoints() {
     RK_TRY_ASSIGN(auto opened, checkpoint::open_storage(checkpoint.dir));
     checkpoint.storage = checkpoint::with_environment_faults(std::move(opened));
   }
+  RK_TRY(checkpoint::check({.every = checkpoint.every, .mtbf = checkpoint.mtbf}));
   RK_TRY_ASSIGN(directory,
                 checkpoint::CheckpointDirectory::open(checkpoint.storage, checkpoint.prefix));
   RK_TRY_ASSIGN(directory_lock, directory->lock_writer());
@@ -226,6 +227,10 @@ Result<void> Runtime::Impl::start(bool paused) {
   if (actors.empty())
     return fail(ErrorCode::invalid_argument,
                 "there are no actors: spawn some, or restore a checkpoint");
+  if (options.checkpoint.every_steps != 0 && !steps) {
+    return fail(ErrorCode::invalid_argument,
+                "this application counts no steps (on_steps): save by time or by messages");
+  }
   RK_TRY_ASSIGN(const SystemPlan plan, make_plan());
   auto up = bring_up(plan, paused);
   if (!up) {
@@ -268,7 +273,11 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   lane->set_clock_offset(executor->clock_offset_us());
   (void)set_run_state(paused ? RunState::paused : RunState::running);
   feed_state = feed ? FeedState::more : FeedState::ended;
-  next_due = Clock::now() + options.checkpoint.every;
+  policy = checkpoint::Policy({.every = options.checkpoint.every,
+                               .every_messages = options.checkpoint.every_messages,
+                               .every_steps = options.checkpoint.every_steps,
+                               .mtbf = options.checkpoint.mtbf},
+                              progress());
   RK_TRY(executor->launch(placed.device));
   phase = Phase::running;
   try {

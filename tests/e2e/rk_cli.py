@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 import unittest
+import wave
 from pathlib import Path
 
 RK = os.environ.get("RK") or sys.exit("set RK to the rk program")
@@ -41,6 +42,12 @@ class Usage(unittest.TestCase):
                           ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-compress", "zstd:20"],
                           ["convert", "a.rkcp"], ["convert", "a.rkcp", "b.rkcp", "--compress", "gzip"],
                           ["bench"], ["bench", "nothing"], ["bench", "format", "--mib", "0"],
+                          ["run", "bank", "--checkpoint-every-messages", "9"], ["run", "bank", "--mtbf", "6h"],
+                          ["run", "bank", "--checkpoint-dir", "d", "--mtbf", "6h", "--checkpoint-every", "1s"],
+                          ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-every-messages", "-1"],
+                          ["run", "bank", "--checkpoint-dir", "d", "--save-margin", "1s"],
+                          ["run", "bank", "--save-margin", "1s", "--max-walltime", "5s"],
+                          ["run", "bank", "--checkpoint-dir", "d", "--save-margin", "5s", "--max-walltime", "5s"],
                           ["run", "bank", "--workers", "256"], ["run", "bank", "--keep", "0"]):
             with self.subTest(arguments=arguments):
                 done = rk(*arguments)
@@ -145,6 +152,79 @@ class Checkpoints(unittest.TestCase):
         self.assertIsNone(process.poll())
         self.stop_by(process, signal.SIGTERM)
         self.assertEqual(len(valid_checkpoints(self.dir)), 2)
+
+    def test_every_n_messages_saves_and_says_how_often(self):
+        messages = self.uninterrupted["messages"]
+        _, result = self.finish("--checkpoint-every-messages", messages // 2)
+        self.assertTrue(1 <= result["checkpoints"] <= 2, result)
+        self.assertEqual(result["checkpoint_failures"], 0)
+        self.assertGreater(result["longest_checkpoint_ms"], 0)
+
+    def test_more_messages_than_there_are_save_nothing(self):
+        _, result = self.finish("--checkpoint-every-messages", 2 * self.uninterrupted["messages"])
+        self.assertEqual(result["checkpoints"], 0)
+        self.assertEqual(valid_checkpoints(self.dir), [])
+
+    def test_an_example_without_steps_refuses_to_count_them(self):
+        done = rk(*BANK, "--checkpoint-dir", self.dir, "--checkpoint-every-steps", "5")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("steps", done.stderr)
+
+    def test_every_n_steps_of_a_simulation(self):
+        sound = self.dir.parent / "click.wav"
+        with wave.open(str(sound), "wb") as out:
+            out.setparams((1, 2, 8000, 0, "NONE", ""))
+            out.writeframes(b"\x00\x40" + bytes(2 * 299))
+        done = rk("run", "acoustics", "--input", sound, "--output", self.dir.parent / "heard.wav", "--room", "2x2x2",
+                  "--source", "0.5,0.5,0.5", "--mic", "1,1,1", "--workers", "2", "--checkpoint-dir", self.dir,
+                  "--checkpoint-every-steps", "100", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        # one at the end whatever happens; three at most by 300 steps, one at least
+        self.assertTrue(2 <= result["checkpoints"] <= 4, result)
+        self.assertEqual(result["checkpoint_failures"], 0)
+
+    def test_mtbf_sets_the_interval_by_what_checkpoints_take(self):
+        process = self.start("--mtbf", "2s", run=LONG_BANK)
+        self.assertTrue(wait_for(lambda: any(e["epoch"] >= 2 for e in valid_checkpoints(self.dir))))
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 85, errors)
+        result = json.loads(output)
+        self.assertTrue(0 < result["checkpoint_interval_s"] <= 2, result)
+
+    def test_the_margin_is_kept_free_before_the_walltime_ends(self):
+        began = time.monotonic()
+        done = rk(*LONG_BANK, "--checkpoint-dir", self.dir, "--max-walltime", "10h", "--save-margin", "35999900ms")
+        self.assertEqual(done.returncode, 85, done.stderr)
+        self.assertLess(time.monotonic() - began, 100)
+        self.assertEqual(len(valid_checkpoints(self.dir)), 1)
+
+    def point_directory_at(self, target):
+        link = self.dir.parent / "link"
+        link.symlink_to(target)
+        link.replace(self.dir)
+
+    def test_failed_checkpoints_are_counted_told_and_retried(self):
+        real = self.dir.parent / "real"
+        real.mkdir()
+        self.point_directory_at(real)
+        process = self.running()
+        blocked = self.dir.parent / "blocked"
+        blocked.write_text("no directory")
+        self.point_directory_at(blocked)
+        told = next((line for line in process.stderr if "checkpoint failed" in line), None)
+        self.assertIn("next try in", told)
+        self.point_directory_at(real)
+        before = max(entry["epoch"] for entry in valid_checkpoints(self.dir))
+        self.assertTrue(wait_for(lambda: any(e["epoch"] > before for e in valid_checkpoints(self.dir)), 90))
+        process.send_signal(signal.SIGTERM)
+        output, told = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 85, told)
+        result = json.loads(output)
+        self.assertGreaterEqual(result["checkpoint_failures"], 1)
+        self.assertTrue(result["last_checkpoint_failure"])
+        self.assertIn("checkpoints failed; the last time", told)
 
     def test_sigkill_loses_nothing_that_was_acknowledged(self):
         process = self.start("--checkpoint-every", "20ms")
