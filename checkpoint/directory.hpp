@@ -85,6 +85,8 @@ struct RetainOptions {
   /// old as the next newer one with a MANIFEST shows it to be at least; without such, it stays.
   std::optional<std::uint64_t> only_before_us{};
   bool dry_run = false;
+  /// Stays whatever its age: it is being read.
+  std::optional<std::uint64_t> pinned_epoch{};
 };
 
 struct Retained {

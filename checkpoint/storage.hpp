@@ -11,7 +11,8 @@
 // Stores without directories (object stores): make_directory, sync_directory, remove_directory and
 // create_root may do nothing and succeed; `list` gives the common prefixes of what exists as
 // directories, so an empty directory is not seen and listing an absent one may be empty instead of
-// `not_found`. There `create` shows the file only once `sync` has succeeded. Nothing above the seam
+// `not_found`. There `create` shows the file only once `sync` has succeeded, a name that exists may
+// be refused as late as in `sync`, and removing what is absent may succeed. Nothing above the seam
 // may rely on more.
 //
 // Thread-safety: a Storage may be called from several threads; one WritableFile from one at a time.

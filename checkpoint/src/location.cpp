@@ -1,7 +1,9 @@
 #include <ringkernel/checkpoint/location.hpp>
+#include <ringkernel/checkpoint/shm_storage.hpp>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <ringkernel/checkpoint/s3_storage.hpp>
 
 namespace rk::checkpoint {
@@ -15,6 +17,35 @@ struct Scheme {
   Opened (*open)(const Location& location);
 };
 
+Result<void> refuse_options_but(const Location& location, std::string_view known) {
+  for (const auto& [key, value] : location.options) {
+    if (key == known) continue;
+    return fail(ErrorCode::invalid_argument, "'" + key + "' is not an option of " +
+                                                 location.scheme + ": it takes " +
+                                                 std::string(known));
+  }
+  return {};
+}
+
+Opened open_shm(const Location& location) {
+  constexpr std::uint64_t kMaxMib = std::uint64_t{1} << 24;
+  RK_TRY(refuse_options_but(location, "mib"));
+  ShmOptions options;
+  if (const auto mib = location.options.find("mib"); mib != location.options.end()) {
+    const std::string& text = mib->second;
+    std::uint64_t value = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_number = parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size();
+    if (!is_number || value == 0 || value > kMaxMib) {
+      return fail(ErrorCode::invalid_argument,
+                  "'mib=" + text + "' of shm: is no size: give a whole number of MiB");
+    }
+    options.bytes = value << 20;
+  }
+  RK_TRY_ASSIGN(auto storage, ShmStorage::open(location.rest, std::move(options)));
+  return std::shared_ptr<Storage>(std::move(storage));
+}
+
 Opened open_s3(const Location& location) {
   if (!location.options.empty()) {
     return fail(ErrorCode::invalid_argument,
@@ -25,7 +56,10 @@ Opened open_s3(const Location& location) {
 }
 
 // One line per kind of store; the opener checks `rest` and every option it is given.
-constexpr std::array kSchemes{Scheme{"s3:", "s3://BUCKET[/PREFIX]", &open_s3}};
+constexpr std::array kSchemes{
+    Scheme{.prefix = "shm:", .usage = "shm:NAME[?mib=N]", .open = open_shm},
+    Scheme{.prefix = "s3:", .usage = "s3://BUCKET[/PREFIX]", .open = open_s3},
+};
 
 const Scheme* find_scheme(std::string_view text) {
   const auto at = std::find_if(kSchemes.begin(), kSchemes.end(), [&](const Scheme& scheme) {

@@ -88,6 +88,9 @@ Result<Retained> CheckpointDirectory::retain(const RetainOptions& options) {
   }
   const std::size_t newest = *kept.rbegin();
   if (options.only_before_us) add_younger(entries, *options.only_before_us, kept);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (options.pinned_epoch == entries[i].name.epoch) kept.insert(i);
+  }
   add_parents(entries, kept);
 
   Retained result;

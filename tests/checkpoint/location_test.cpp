@@ -36,5 +36,21 @@ TEST(Location, a_path_opens_a_store_of_files_there) {
   EXPECT_EQ(read_text(temporary / "here" / "f"), "x");
 }
 
+TEST(Location, shared_memory_takes_a_name_and_a_size) {
+  const auto location = parse_location("shm:run_1?mib=8");
+  ASSERT_OK(location);
+  EXPECT_EQ(location->scheme, "shm");
+  EXPECT_EQ(location->rest, "run_1");
+  EXPECT_EQ(location->options.at("mib"), "8");
+  EXPECT_TRUE(open_storage("shm:never_created").has_value()) << "opening touches nothing";
+  for (const char* text : {"shm:", "shm:a/b", "shm:.a", "shm:a?mib=0", "shm:a?mib=1", "shm:a?mib=x",
+                           "shm:a?mib=", "shm:a?mib=8x", "shm:a?mib=8&mib=9", "shm:a?size=8",
+                           "shm:a?=8", "shm:a?mib"}) {
+    const auto opened = open_storage(text);
+    ASSERT_FALSE(opened.has_value()) << text;
+    EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument) << text;
+  }
+}
+
 }  // namespace
 }  // namespace rk::checkpoint::test
