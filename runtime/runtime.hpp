@@ -43,6 +43,13 @@ enum class Placement {
   spread,  ///< round robin
 };
 
+/// One more place that checkpoints are copied to while the run goes on; see checkpoint/tiers.hpp.
+struct CheckpointTier {
+  std::string location;    ///< as CheckpointOptions::dir
+  std::uint32_t keep = 0;  ///< newest checkpoints to keep there; 0: as many as in `dir`
+  std::shared_ptr<checkpoint::Storage> storage{};  ///< instead of `location`: for tests
+};
+
 struct CheckpointOptions {
   /// A location as checkpoint/location.hpp describes: a path, or a store such as `shm:NAME`.
   std::string dir;  ///< empty: no checkpoints
@@ -64,6 +71,10 @@ struct CheckpointOptions {
   std::uint32_t writers = 1;
   /// Of the shards, by the writers' threads. A checkpoint restores whatever it was written with.
   checkpoint::Compression compression{};
+  std::vector<CheckpointTier> tiers{};  ///< after `dir`, nearest first
+  /// Where a checkpoint must be before it counts as durable: `dir` or a tier's location. Empty:
+  /// `dir`. One that is not there within `deadline` counts as failed; copying goes on.
+  std::string ack{};
   /// Settings that a checkpoint must agree with to be restored; a difference is
   /// ErrorCode::incompatible and named.
   std::map<std::string, std::string> identity;
@@ -136,6 +147,20 @@ struct CheckpointCost {
   std::chrono::nanoseconds stream_time{};   ///< cut to all records out of the rings
   std::chrono::nanoseconds durable_time{};  ///< cut to acknowledged
   std::string content_digest;               ///< 32 hex digits, time stamps excluded
+  std::string acknowledged_at{};            ///< location of the tier that has it
+  /// Not `epoch` if a newer checkpoint reached that tier first, which serves as well.
+  std::uint64_t acknowledged_epoch = 0;
+};
+
+/// What one place for checkpoints holds and did since start().
+struct TierStats {
+  std::string location;
+  std::string newest;  ///< directory of the newest checkpoint it holds; empty: none
+  std::uint64_t promoted = 0;
+  std::uint64_t promoted_bytes = 0;
+  std::uint64_t passed_over = 0;  ///< never copied here, because a newer one came first
+  std::uint64_t failures = 0;     ///< each is tried again
+  std::string last_failure;
 };
 
 /// Counters of a run since start().
@@ -158,6 +183,8 @@ struct RuntimeStats {
   std::uint64_t file_bytes = 0;
   std::string last_checkpoint;
   std::string last_failure;
+  std::string acknowledged_at;   ///< location whose checkpoints count as durable
+  std::vector<TierStats> tiers;  ///< `dir` first; empty without tiers
 };
 
 /// An output's envelope.

@@ -117,6 +117,10 @@ RuntimeOptions runtime_options(const RunOptions& options, const std::string& pre
   runtime.checkpoint.mtbf = options.mtbf;
   runtime.checkpoint.keep = options.keep;
   runtime.checkpoint.full_every = options.full_every;
+  for (const std::string& tier : options.tiers) {
+    runtime.checkpoint.tiers.push_back({.location = tier, .keep = options.tier_keep});
+  }
+  runtime.checkpoint.ack = options.ack;
   runtime.checkpoint.fresh = options.fresh;
   runtime.checkpoint.identity = std::move(identity);
   return runtime;

@@ -22,7 +22,10 @@ namespace rk::tools {
 struct RunOptions {
   std::string backend = "auto";  ///< auto, host, cuda
   std::uint32_t workers = 0;
-  std::string checkpoint_dir;
+  std::string checkpoint_dir;      ///< a location
+  std::vector<std::string> tiers;  ///< further locations
+  std::uint32_t tier_keep = 0;     ///< 0: as `keep`
+  std::string ack;                 ///< empty: checkpoint_dir
   std::chrono::nanoseconds checkpoint_every{0};
   checkpoint::Compression checkpoint_compress{};
   std::uint64_t checkpoint_every_messages = 0;

@@ -76,6 +76,18 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
                  "one checkpoint in so many is full, the others hold what changed; 1: all are full")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();
+  app.add_option("--tier", options.tiers,
+                 "a further place that checkpoints are copied to; repeat for more, nearest first")
+      ->type_name("PLACE")
+      ->needs(dir);
+  app.add_option("--tier-keep", options.tier_keep,
+                 "newest checkpoints to keep in each tier; 0: as --keep")
+      ->check(CLI::Range(0u, 1'000'000u))
+      ->capture_default_str();
+  app.add_option("--ack", options.ack,
+                 "place that must hold a checkpoint before it counts: --checkpoint-dir or a --tier")
+      ->type_name("PLACE")
+      ->needs(dir);
   app.add_flag("--fresh", options.fresh, "do not resume; older checkpoints stay");
   add_duration(app, "--max-walltime", options.max_walltime,
                "save and stop (exit 85) before this time is over");
@@ -87,7 +99,8 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
   app.add_flag("--json", options.json, "result as one line of JSON");
   // a script appends its own settings to a command it was given
   for (CLI::Option* option : app.get_options())
-    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    if (option->get_name() != "--tier")
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
 }  // namespace

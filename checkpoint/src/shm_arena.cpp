@@ -60,8 +60,14 @@ Result<std::shared_ptr<ShmMapping>> ShmMapping::map(int fd, std::uint64_t bytes,
 
 ShmMapping::~ShmMapping() { ::munmap(base_, bytes_); }
 
-ShmArena::~ShmArena() {
-  if (lock_fd_ >= 0) ::close(lock_fd_);
+ShmArena::~ShmArena() { unlock_object(); }
+
+// Explicitly: the mapping keeps the open file, and with it the flock, alive after close().
+void ShmArena::unlock_object() {
+  if (lock_fd_ < 0) return;
+  (void)::flock(lock_fd_, LOCK_UN);
+  ::close(lock_fd_);
+  lock_fd_ = -1;
 }
 
 std::string ShmArena::describe(std::string_view path) const {
@@ -94,9 +100,7 @@ void ShmArena::unlock() {
 void ShmArena::release_hold() {
   const std::lock_guard lock(mutex_);
   if (--holds_ > 0) return;
-  // The mapping stays for readers; closing the descriptor ends the flock.
-  ::close(lock_fd_);
-  lock_fd_ = -1;
+  unlock_object();  // the mapping stays for readers
 }
 
 Result<void> ShmArena::attach_writer() {
@@ -111,13 +115,14 @@ Result<void> ShmArena::attach_writer() {
                     "name",
                 native);
   }
-  if (auto prepared = prepare(fd); !prepared) {
-    ::close(fd);
-    return prepared;
-  }
   lock_fd_ = fd;
-  rebuild();
-  return {};
+  auto prepared = prepare(fd);
+  if (prepared) {
+    rebuild();
+  } else {
+    unlock_object();
+  }
+  return prepared;
 }
 
 Result<void> ShmArena::prepare(int fd) {

@@ -117,6 +117,7 @@ class ShmArena : public std::enable_shared_from_this<ShmArena> {
   [[nodiscard]] Result<void> format(const ShmMapping& mapping);
   [[nodiscard]] Result<void> check_header(const ShmMapping& mapping) const;
   void rebuild();
+  void unlock_object();
   void release_hold();
   [[nodiscard]] Result<std::shared_ptr<ShmMapping>> view_for_reading();
   [[nodiscard]] std::optional<ShmFound> load(const ShmMapping& view, std::uint32_t index) const;

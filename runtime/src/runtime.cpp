@@ -200,6 +200,7 @@ Result<void> Runtime::Impl::stop() {
   if (cut_in_work) {
     if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
   }
+  stop_tiers();
   (void)set_run_state(RunState::stopping);
   auto joined = executor->join(kJoinTimeout);
   drain->stop();
@@ -360,6 +361,7 @@ RuntimeStats Runtime::stats() const {
     const std::lock_guard lock(impl.mutex);
     stats = impl.totals;
   }
+  impl.add_tier_stats(stats);
   if (impl.system.workers == nullptr) return stats;
   for (std::uint32_t w = 0; w < impl.workers; ++w) {
     WorkerStatus& status = *impl.system.workers[w].status;

@@ -5,12 +5,14 @@
 #include <ringkernel/checkpoint/drain.hpp>
 #include <ringkernel/checkpoint/policy.hpp>
 #include <ringkernel/checkpoint/restore.hpp>
+#include <ringkernel/checkpoint/tiers.hpp>
 #include <ringkernel/runtime/runtime.hpp>
 #include <ringkernel/runtime/system_image.hpp>
 
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -82,6 +84,17 @@ struct Runtime::Impl {
   void deliver(const MessageView& message);
   void report_failure(Error error);
 
+  // --- tiering.cpp ---
+  Result<void> open_tiers();
+  [[nodiscard]] std::string ack_location() const;
+  /// What happens to a checkpoint that `dir` holds: reported now, or when its tier has it.
+  void await_acknowledgement(CheckpointCost cost);
+  void settle_acknowledgements();
+  void report_checkpoint(Result<CheckpointCost> result, std::uint64_t covers);
+  void report_unacknowledged(unexpected error, std::uint64_t covers);
+  void stop_tiers();
+  void add_tier_stats(RuntimeStats& stats) const;
+
   // --- runtime.cpp ---
   Result<void> stop();
   Result<CheckpointCost> checkpoint_now();
@@ -114,6 +127,14 @@ struct Runtime::Impl {
 
   std::optional<checkpoint::CheckpointDirectory> directory;
   std::unique_ptr<checkpoint::StorageLock> directory_lock;
+  std::unique_ptr<checkpoint::Tiers> tiers;  ///< null without any
+  std::size_t ack_tier = 0;
+  struct Unacknowledged {
+    CheckpointCost cost;
+    std::uint64_t covers;
+    Clock::time_point opened;
+  };
+  std::deque<Unacknowledged> unacknowledged;  ///< the service thread's, oldest first
   std::string run_id;
 
   PlacedSystem placed;
@@ -149,6 +170,7 @@ struct Runtime::Impl {
 
   // service thread only
   std::uint64_t checkpoint_covers = 0;  ///< tickets the open checkpoint will satisfy
+  std::uint64_t checkpoint_begun = 0;   ///< tickets some checkpoint was begun for
   bool cut_open = false;
   bool cut_in_work = false;
   std::uint32_t durable_epoch = 0;  ///< newest checkpoint of this process; 0: none yet

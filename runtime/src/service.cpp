@@ -82,13 +82,14 @@ bool Runtime::Impl::pump() {
 }
 
 void Runtime::Impl::checkpoint_turn() {
+  settle_acknowledgements();
   const auto now = Clock::now();
   std::optional<Error> refused;  // a broken state must not become the newest checkpoint
   std::uint64_t wanted = 0;
   {
     const std::lock_guard lock(mutex);
     refused = failure;
-    wanted = checkpoint_wanted > checkpoint_done ? checkpoint_wanted : 0;
+    wanted = checkpoint_wanted > checkpoint_begun ? checkpoint_wanted : 0;
   }
   if (load_relaxed<Scope::system>(closing) != 0 && !refused) {  // relaxed: a mere wish
     refused = Error{ErrorCode::closed, 0, "the runtime is stopping"};
@@ -102,6 +103,7 @@ void Runtime::Impl::checkpoint_turn() {
     store_relaxed<Scope::system>(checkpoint_request, 0u);
     checkpoint_covers = wanted;
     policy.begun(here);
+    checkpoint_begun = std::max(checkpoint_begun, wanted);
     cut_in_work = true;
     if (refused) return finish_checkpoint(unexpected(*refused));
     if (auto begun = begin_checkpoint(); !begun) finish_checkpoint(unexpected(begun.error()));
@@ -172,49 +174,33 @@ void Runtime::Impl::close_cut() {
 void Runtime::Impl::finish_checkpoint(Result<checkpoint::CutReport> outcome) {
   if (cut_open) close_cut();
   cut_in_work = false;
-  std::optional<Result<CheckpointCost>> result;
-  if (outcome) {
-    const checkpoint::CutReport& report = *outcome;
-    durable_epoch = report.epoch;
-    increments = report.parent == 0 ? 0 : increments + 1;
-    CheckpointCost cost{report.epoch,        report.parent,
-                        report.directory,    report.slots,
-                        report.messages,     report.drained_bytes,
-                        report.file_bytes,   report.stream_time,
-                        report.durable_time, to_hex(report.content_digest)};
-    auto retained = directory->retain(
-        {.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
-    if (!retained) {
-      std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n",
-                   retained.error().message.c_str());
-    } else {
-      for (const Error& error : retained->failures) {
-        std::fprintf(stderr, "ringkernel: an old checkpoint stays: %s\n", error.message.c_str());
-      }
+  if (!outcome) {
+    judge_checkpoint(unexpected(outcome.error()));
+    return report_checkpoint(unexpected(outcome.error()), checkpoint_covers);
+  }
+  const checkpoint::CutReport& report = *outcome;
+  durable_epoch = report.epoch;
+  increments = report.parent == 0 ? 0 : increments + 1;
+  CheckpointCost cost{report.epoch,        report.parent,
+                      report.directory,    report.slots,
+                      report.messages,     report.drained_bytes,
+                      report.file_bytes,   report.stream_time,
+                      report.durable_time, to_hex(report.content_digest)};
+  judge_checkpoint(cost);
+  auto retained =
+      tiers
+          ? tiers->retain(report.epoch)
+          : directory->retain(
+                {.keep = options.checkpoint.keep, .run_id = run_id, .trusted_epoch = report.epoch});
+  if (!retained) {
+    std::fprintf(stderr, "ringkernel: old checkpoints stay: %s\n",
+                 retained.error().message.c_str());
+  } else {
+    for (const Error& error : retained->failures) {
+      std::fprintf(stderr, "ringkernel: an old checkpoint stays: %s\n", error.message.c_str());
     }
-    result = std::move(cost);
-  } else {
-    result = Result<CheckpointCost>(unexpected(outcome.error()));
   }
-  judge_checkpoint(*result);
-  const std::lock_guard lock(mutex);
-  if (*result) {
-    costs.push_back(**result);
-    ++totals.checkpoints;
-    if ((*result)->parent != 0) ++totals.increments;
-    totals.drained_bytes += (*result)->drained_bytes;
-    totals.file_bytes += (*result)->file_bytes;
-    totals.last_checkpoint = (*result)->directory;
-    totals.longest_checkpoint = std::max(totals.longest_checkpoint, (*result)->durable_time);
-  } else {
-    ++totals.checkpoint_failures;
-    totals.last_failure = result->error().message;
-  }
-  if (checkpoint_covers != 0) {
-    checkpoint_done = std::max(checkpoint_done, checkpoint_covers);
-    last_outcome = std::move(result);
-  }
-  changed.notify_all();
+  await_acknowledgement(std::move(cost));
 }
 
 checkpoint::Progress Runtime::Impl::progress() const {

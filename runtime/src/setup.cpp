@@ -70,6 +70,7 @@ Result<void> Runtime::Impl::open_checkpoints() {
   RK_TRY_ASSIGN(directory,
                 checkpoint::CheckpointDirectory::open(checkpoint.storage, checkpoint.prefix));
   RK_TRY_ASSIGN(directory_lock, directory->lock_writer());
+  RK_TRY(open_tiers());
   run_id = checkpoint::make_run_id(wall_clock_us(), static_cast<std::uint64_t>(::getpid()));
   return {};
 }
@@ -79,14 +80,22 @@ Result<RestoreReport> Runtime::Impl::restore_latest() {
   if (!directory || options.checkpoint.fresh) return report;
   if (!actors.empty())
     return fail(ErrorCode::invalid_argument, "restore_latest() comes before spawn()");
-  RK_TRY_ASSIGN(const checkpoint::Found found, directory->newest_valid());
+  checkpoint::Found found;
+  const checkpoint::CheckpointDirectory* holder = &*directory;
+  if (tiers) {
+    RK_TRY_ASSIGN(checkpoint::TierFound in_tier, tiers->newest_valid());
+    found = std::move(in_tier.found);
+    holder = &tiers->directory(in_tier.tier);
+  } else {
+    RK_TRY_ASSIGN(found, directory->newest_valid());
+  }
   for (const checkpoint::Skipped& skipped : found.skipped) {
     report.skipped.push_back(skipped.directory + ": " + skipped.reason);
   }
   if (!found.entry) return report;
   RK_TRY(check_identity(*found.entry->manifest));
   RK_TRY_ASSIGN(checkpoint::LoadedCheckpoint checkpoint,
-                checkpoint::load_checkpoint(*directory, *found.entry));
+                checkpoint::load_checkpoint(*holder, *found.entry));
   report.restored = true;
   report.epoch = checkpoint.manifest.epoch;
   report.directory = checkpoint.directory;
@@ -169,7 +178,7 @@ void Runtime::Impl::place_actors() {
 Result<std::uint32_t> Runtime::Impl::first_epoch() {
   std::uint64_t epoch = loaded ? loaded->manifest.epoch : 0;
   if (directory) {
-    RK_TRY_ASSIGN(const std::uint64_t next, directory->next_epoch());
+    RK_TRY_ASSIGN(const std::uint64_t next, tiers ? tiers->next_epoch() : directory->next_epoch());
     epoch = std::max(epoch, next - 1);
   }
   return static_cast<std::uint32_t>(epoch);
@@ -278,6 +287,7 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
                                .every_steps = options.checkpoint.every_steps,
                                .mtbf = options.checkpoint.mtbf},
                               progress());
+  if (tiers) RK_TRY(tiers->start(run_id));
   RK_TRY(executor->launch(placed.device));
   phase = Phase::running;
   try {
