@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ringkernel/checkpoint/inspect.hpp>
+#include <ringkernel/checkpoint/location.hpp>
 
 #include "duration.hpp"
 #include "example.hpp"

@@ -169,12 +169,15 @@ Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
                  stats.last_failure.c_str());
   }
   if (report.reason != StopReason::quiescent) {
+    const RuntimeStats stats = runtime.stats();
+    const std::string saved =
+        stats.last_checkpoint + (stats.tiers.empty() ? "" : ", held by " + stats.acknowledged_at);
     std::fprintf(
         stderr,
         report.saved
             ? "rk: saved to %s and stopped; the same command resumes\n"
             : "rk: stopped without a checkpoint; --checkpoint-dir makes a run resumable%s\n",
-        report.saved ? runtime.stats().last_checkpoint.c_str() : "");
+        report.saved ? saved.c_str() : "");
   }
   return report;
 }

@@ -68,6 +68,19 @@ Result<void> write_fully(int fd, Bytes bytes, std::uint64_t offset, const std::s
   return {};
 }
 
+// A umask takes bits away from what was asked for, in the worst case the owner's.
+Result<void> set_directory_mode(int at, const char* name, const std::string& shown) {
+  struct ::stat status {};
+  if (::fstatat(at, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return system_error("look up", shown, errno);
+  }
+  if ((status.st_mode & 07777) == kDirectoryMode) return {};
+  if (::fchmodat(at, name, kDirectoryMode, AT_SYMLINK_NOFOLLOW) != 0) {
+    return system_error("set the mode of", shown, errno);
+  }
+  return {};
+}
+
 Result<void> sync_fd(int fd, const std::string& path) {
   // Not retried: after a failed fsync the kernel may have dropped the dirty pages.
   if (::fsync(fd) != 0) return system_error("make durable", path, errno);
@@ -146,6 +159,8 @@ Result<void> create_directories_durably(const std::filesystem::path& path) {
     const int native = errno;
     const bool is_there = native == EEXIST && std::filesystem::is_directory(path, ignored);
     if (!is_there) return system_error("create the directory", path.string(), native);
+  } else {
+    RK_TRY(set_directory_mode(AT_FDCWD, path.c_str(), path.string()));
   }
   RK_TRY_ASSIGN(const auto at, open_directory(parent, {}));
   return sync_fd(at.get(), parent.string());
@@ -169,6 +184,9 @@ Result<std::unique_ptr<WritableFile>> FileStorage::create(std::string_view path)
   Descriptor fd(open_retrying(directory.get(), at.name.c_str(),
                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, kFileMode));
   if (!fd.is_open()) return system_error("create", describe(path), errno);
+  if (::fchmod(fd.get(), kFileMode) != 0) {
+    return system_error("set the mode of", describe(path), errno);
+  }
   return std::unique_ptr<WritableFile>(std::make_unique<FileOnDisk>(std::move(fd), describe(path)));
 }
 
@@ -178,7 +196,7 @@ Result<void> FileStorage::make_directory(std::string_view path) {
   if (::mkdirat(directory.get(), at.name.c_str(), kDirectoryMode) != 0) {
     return system_error("create the directory", describe(path), errno);
   }
-  return {};
+  return set_directory_mode(directory.get(), at.name.c_str(), describe(path));
 }
 
 Result<void> FileStorage::rename(std::string_view from, std::string_view to, Overwrite overwrite) {
@@ -297,6 +315,7 @@ Result<std::unique_ptr<StorageLock>> FileStorage::lock() {
   Descriptor fd(
       open_retrying(directory.get(), kLockName, O_RDWR | O_CREAT | O_NOFOLLOW, kFileMode));
   if (!fd.is_open()) return system_error("open the lock of", describe(""), errno);
+  (void)::fchmod(fd.get(), kFileMode);  // whatever the umask; of another user's it stays as it is
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return system_error("lock", describe(""), errno);
     char text[32]{};

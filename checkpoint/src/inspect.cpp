@@ -1,5 +1,7 @@
 #include <ringkernel/checkpoint/inspect.hpp>
+#include <ringkernel/checkpoint/location.hpp>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace rk::checkpoint {
@@ -80,9 +82,31 @@ struct Located {
   Kind kind = Kind::directory;
   std::filesystem::path root;
   std::string name;
+  std::shared_ptr<Storage> storage{};  ///< that of `root`
 };
 
+// `text` names a store that is no directory; its last component may be one checkpoint.
+Result<Located> locate_in_store(const std::string& text) {
+  const auto end = std::min(text.find('?'), text.size());
+  const auto slash = text.rfind('/', end);
+  if (slash != std::string::npos && slash < end) {
+    const std::string name = text.substr(slash + 1, end - slash - 1);
+    if (parse_checkpoint_name(name)) {
+      RK_TRY_ASSIGN(auto storage, open_storage(text.substr(0, slash) + text.substr(end)));
+      return Located{.kind = Located::Kind::checkpoint,
+                     .root = text.substr(0, slash),
+                     .name = name,
+                     .storage = std::move(storage)};
+    }
+  }
+  RK_TRY_ASSIGN(auto storage, open_storage(text));
+  return Located{
+      .kind = Located::Kind::directory, .root = text, .name = {}, .storage = std::move(storage)};
+}
+
 Result<Located> locate(const std::filesystem::path& given) {
+  const auto location = parse_location(given.string());
+  if (location && !location->scheme.empty()) return locate_in_store(given.string());
   std::error_code error;
   auto path = given;
   if (!path.has_filename() && path.has_parent_path()) path = path.parent_path();
@@ -100,9 +124,15 @@ Result<Located> locate(const std::filesystem::path& given) {
   if (error) return system_error("look up", path.string(), error.value());
   const std::string name = real.filename().string();
   if (parse_checkpoint_name(name)) {
-    return Located{.kind = Located::Kind::checkpoint, .root = real.parent_path(), .name = name};
+    return Located{.kind = Located::Kind::checkpoint,
+                   .root = real.parent_path(),
+                   .name = name,
+                   .storage = std::make_shared<FileStorage>(real.parent_path())};
   }
-  return Located{.kind = Located::Kind::directory, .root = path, .name = {}};
+  return Located{.kind = Located::Kind::directory,
+                 .root = path,
+                 .name = {},
+                 .storage = std::make_shared<FileStorage>(path)};
 }
 
 // A single file may have any name and be reached through links: the user named exactly this one.
@@ -141,7 +171,7 @@ Result<void> check_chunks(const StoredFile& file) {
 }
 
 Result<std::string> checkpoint_json(const Located& at) {
-  FileStorage storage(at.root);
+  Storage& storage = *at.storage;
   const auto name = parse_checkpoint_name(at.name);
   RK_TRY_ASSIGN(const auto entry, examine_checkpoint(storage, *name, Depth::shards));
   if (!entry.manifest || entry.state != CheckpointState::valid) {
@@ -242,7 +272,7 @@ Result<std::vector<Entry>> list_path(const std::filesystem::path& path, Depth de
   if (at.kind == Located::Kind::file) {
     return fail(ErrorCode::invalid_argument, path.string() + " is a file, not a directory");
   }
-  FileStorage storage(at.root);
+  Storage& storage = *at.storage;
   if (at.kind == Located::Kind::directory) return list_checkpoints(storage, depth);
   RK_TRY_ASSIGN(auto entry, examine_checkpoint(storage, *parse_checkpoint_name(at.name), depth));
   return std::vector<Entry>{std::move(entry)};

@@ -90,6 +90,7 @@ struct Runtime::Impl {
   /// What happens to a checkpoint that `dir` holds: reported now, or when its tier has it.
   void await_acknowledgement(CheckpointCost cost);
   void settle_acknowledgements();
+  void tell_tier_failures();
   void report_checkpoint(Result<CheckpointCost> result, std::uint64_t covers);
   void report_unacknowledged(unexpected error, std::uint64_t covers);
   void stop_tiers();
@@ -129,6 +130,8 @@ struct Runtime::Impl {
   std::unique_ptr<checkpoint::StorageLock> directory_lock;
   std::unique_ptr<checkpoint::Tiers> tiers;  ///< null without any
   std::size_t ack_tier = 0;
+  mutable std::uint32_t tier_news = 0;  ///< set by the hops
+  std::vector<std::uint64_t> tier_failures_told;
   struct Unacknowledged {
     CheckpointCost cost;
     std::uint64_t covers;

@@ -37,8 +37,10 @@ Result<void> Runtime::Impl::open_tiers() {
                    .storage = std::move(storage),
                    .keep = tier.keep == 0 ? checkpoint.keep : tier.keep});
   }
-  RK_TRY_ASSIGN(tiers,
-                checkpoint::Tiers::open(checkpoint.prefix, std::move(all), {.ack = ack_tier}));
+  RK_TRY_ASSIGN(
+      tiers, checkpoint::Tiers::open(checkpoint.prefix, std::move(all), {.ack = ack_tier}, [this] {
+        store_relaxed<Scope::system>(tier_news, 1u);  // relaxed: a mere hint
+      }));
   return {};
 }
 
@@ -61,7 +63,24 @@ void Runtime::Impl::await_acknowledgement(CheckpointCost cost) {
   settle_acknowledgements();
 }
 
+/// Says each tier's first failure, and every further power of two of them.
+void Runtime::Impl::tell_tier_failures() {
+  if (load_relaxed<Scope::system>(tier_news) == 0) return;  // relaxed: a mere hint
+  store_relaxed<Scope::system>(tier_news, 0u);
+  const auto states = tiers->states();
+  tier_failures_told.resize(states.size());
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    std::uint64_t& told = tier_failures_told[i];
+    if (states[i].failures == 0 || states[i].failures < 2 * told) continue;
+    told = states[i].failures;
+    std::fprintf(stderr, "ringkernel: copying to %s failed %llu time%s, it is tried again: %s\n",
+                 states[i].name.c_str(), static_cast<unsigned long long>(told),
+                 told == 1 ? "" : "s", states[i].last_failure.c_str());
+  }
+}
+
 void Runtime::Impl::settle_acknowledgements() {
+  tell_tier_failures();
   if (unacknowledged.empty()) return;
   const auto now = Clock::now();
   const auto acknowledged = tiers->acknowledged();

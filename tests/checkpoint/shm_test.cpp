@@ -211,10 +211,10 @@ TEST(Shm, space_of_removed_files_is_used_again_without_end) {
   const auto storage = arena.open();
   const auto lock = storage->lock();
   ASSERT_OK(lock);
-  for (std::uint32_t round = 0; round < 3000; ++round) {
+  for (std::uint32_t round = 0; round < 300; ++round) {
     const auto bytes = pattern(200'000 + round, round);
     ASSERT_OK(storage->publish("f", bytes, Overwrite::replace));
-    if (round % 500 == 0) {
+    if (round % 50 == 0) {
       EXPECT_TRUE(*read_all(*storage, "f", 1 << 20) == bytes);
     }
     if (round % 3 == 0) ASSERT_OK(storage->remove("f"));

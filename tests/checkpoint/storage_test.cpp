@@ -93,6 +93,28 @@ TEST(Storage, files_are_private_and_never_overwritten) {
   EXPECT_EQ(code_of(read_all(storage, "d/f", 10)), ErrorCode::corrupt);
 }
 
+TEST(Storage, modes_are_private_whatever_the_umask) {
+  for (const ::mode_t mask : {0777u, 0000u, 0027u}) {
+    TemporaryDirectory temporary;
+    FileStorage storage(temporary / "a" / "b");
+    const ::mode_t old = ::umask(mask);
+    const auto made = [&]() -> Result<void> {
+      RK_TRY(storage.create_root());
+      RK_TRY(storage.make_directory("d"));
+      RK_TRY(storage.publish("d/f", bytes_of("x"), Overwrite::refuse));
+      RK_TRY(storage.lock());
+      return {};
+    }();
+    ::umask(old);
+    ASSERT_OK(made);
+    for (const char* directory : {"a", "a/b", "a/b/d"}) {
+      EXPECT_EQ(mode_of(temporary / directory), 0700u) << directory << " umask " << mask;
+    }
+    EXPECT_EQ(mode_of(temporary / "a/b/d/f"), 0600u) << "umask " << mask;
+    EXPECT_EQ(mode_of(temporary / "a/b/.lock"), 0600u) << "umask " << mask;
+  }
+}
+
 TEST(Storage, publish_removes_what_a_killed_publish_left_and_keeps_the_old_file_on_failure) {
   TemporaryDirectory temporary;
   const auto files = std::make_shared<FileStorage>(temporary.path());
