@@ -169,7 +169,6 @@ Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
                  stats.last_failure.c_str());
   }
   if (report.reason != StopReason::quiescent) {
-    const RuntimeStats stats = runtime.stats();
     const std::string saved =
         stats.last_checkpoint + (stats.tiers.empty() ? "" : ", held by " + stats.acknowledged_at);
     std::fprintf(
