@@ -1,7 +1,7 @@
 // What `rk inspect`, `rk verify` and `rk list` say about files and directories, as text.
 //
-// A path may be a `.rkcp` file, one checkpoint's directory, or a directory of checkpoints; or another
-// store's location (see location.hpp), with `/<checkpoint>` after it for one checkpoint.
+// A path may be a `.rkcp` file, one checkpoint's directory, or a directory of checkpoints; or
+// another store's location (see location.hpp), with `/<checkpoint>` after it for one checkpoint.
 // Thread-safety: free functions; they only read.
 //
 // Errors: `not_found`, `corrupt`, `incompatible`, `io`; a damaged file is never half shown.
