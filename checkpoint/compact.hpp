@@ -1,11 +1,13 @@
 // Folds an increment and its chain into one full checkpoint.
 #pragma once
 
+#include <ringkernel/checkpoint/codec.hpp>
 #include <ringkernel/checkpoint/directory.hpp>
 
 namespace rk::checkpoint {
 
 struct CompactOptions {
+  Compression compression{};
   std::uint64_t shard_bytes = kShardLimitBytes;
 };
 

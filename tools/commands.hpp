@@ -2,6 +2,8 @@
 // on stdout and returns the process exit code.
 #pragma once
 
+#include <ringkernel/checkpoint/codec.hpp>
+
 #include <string>
 
 namespace CLI {
@@ -12,7 +14,8 @@ namespace rk::tools {
 
 int inspect_command(const std::string& path, bool json);
 /// Folds the newest checkpoint, if it is an increment, into a full one.
-int compact_command(const std::string& location, bool json);
+int compact_command(const std::string& location, const checkpoint::Compression& compression,
+                    bool json);
 int verify_command(const std::string& path, bool json);
 /// `directory`: whose disk to report.
 int doctor_command(const std::string& directory, bool json);

@@ -16,7 +16,8 @@ struct Done {
   bool folded = false;
 };
 
-Result<Done> compact_newest(const std::string& location) {
+Result<Done> compact_newest(const std::string& location,
+                            const checkpoint::Compression& compression) {
   RK_TRY_ASSIGN(auto storage, checkpoint::open_storage(location));
   RK_TRY_ASSIGN(const auto entries,
                 checkpoint::list_checkpoints(*storage, checkpoint::Depth::manifest));
@@ -37,15 +38,17 @@ Result<Done> compact_newest(const std::string& location) {
   }
   Done done{.newest = found.entry->directory};
   if (!found.entry->manifest->parent) return done;
-  RK_TRY_ASSIGN(done.compacted, checkpoint::compact(directory, *found.entry));
+  RK_TRY_ASSIGN(done.compacted,
+                checkpoint::compact(directory, *found.entry, {.compression = compression}));
   done.folded = true;
   return done;
 }
 
 }  // namespace
 
-int compact_command(const std::string& location, bool json) {
-  const auto done = compact_newest(location);
+int compact_command(const std::string& location, const checkpoint::Compression& compression,
+                    bool json) {
+  const auto done = compact_newest(location, compression);
   if (!done) return report(done.error());
   const checkpoint::Compacted& compacted = done->compacted;
   if (json) {

@@ -140,8 +140,13 @@ int main(int argc, char** argv) {
           rk::tools::inspect_command);
   command("verify", "read every byte and check it against its hashes", "PATH",
           rk::tools::verify_command);
-  command("compact", "fold the newest checkpoint and the chain it builds on into a full one", "DIR",
-          rk::tools::compact_command);
+  rk::checkpoint::Compression compression;
+  auto* compact = app.add_subcommand(
+      "compact", "fold the newest checkpoint and the chain it builds on into a full one");
+  compact->add_option("DIR", path, "what to look at")->required();
+  add_compression(*compact, "--compress", compression);
+  compact->add_flag("--json", json, "result as JSON");
+  compact->callback([&] { status = rk::tools::compact_command(path, compression, json); });
 
   auto* doctor =
       app.add_subcommand("doctor", "what this machine has, what is missing and how to get it");

@@ -49,10 +49,12 @@ Result<Compacted> compact(CheckpointDirectory& directory, const Entry& entry,
   RK_TRY_ASSIGN(CheckpointWriter writer, directory.begin(out.epoch, entry.name.run_id));
   out.directory = writer.directory();
 
-  RowWriter rows(writer.make_shard_set(
-      shard_metadata(loaded.manifest.run_id, loaded.manifest.executor, loaded.manifest.epoch,
-                     loaded.manifest.hlc),
-      {.shard_bytes = options.shard_bytes, .created_at_us = loaded.manifest.created_at_us}));
+  RowWriter rows(
+      writer.make_shard_set(shard_metadata(loaded.manifest.run_id, loaded.manifest.executor,
+                                           loaded.manifest.epoch, loaded.manifest.hlc),
+                            {.shard_bytes = options.shard_bytes,
+                             .created_at_us = loaded.manifest.created_at_us,
+                             .compression = options.compression}));
   Manifest manifest = loaded.manifest;
   manifest.parent.reset();
   manifest.shards.clear();

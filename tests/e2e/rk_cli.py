@@ -241,7 +241,7 @@ class Checkpoints(unittest.TestCase):
         self.stop_by(process, signal.SIGTERM)
         before = valid_checkpoints(self.dir)
         self.assertGreater(len(before), 3, "the chain of what is kept")
-        folded = json.loads(rk("compact", self.dir, "--json").stdout)
+        folded = json.loads(rk("compact", self.dir, "--compress", "lz4", "--json").stdout)
         self.assertEqual(folded["folded"], len(before))
         self.assertEqual(valid_checkpoints(self.dir)[-1]["directory"], folded["directory"])
         self.assertIn("already", rk("compact", self.dir).stdout)
