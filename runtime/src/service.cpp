@@ -236,7 +236,6 @@ void Runtime::Impl::judge_checkpoint(const Result<CheckpointCost>& result) {
                  next.c_str());
   }
   const std::lock_guard lock(mutex);
-  totals.failures_in_a_row = policy.failures_in_a_row();
   totals.checkpoint_backoff = policy.backoff();
   totals.checkpoint_interval = policy.interval();
 }

@@ -116,6 +116,7 @@ void Runtime::Impl::report_checkpoint(Result<CheckpointCost> result, std::uint64
   if (result) {
     costs.push_back(*result);
     ++totals.checkpoints;
+    totals.failures_in_a_row = 0;
     if (result->parent != 0) ++totals.increments;
     totals.longest_checkpoint = std::max(totals.longest_checkpoint, result->durable_time);
     totals.drained_bytes += result->drained_bytes;
@@ -124,6 +125,7 @@ void Runtime::Impl::report_checkpoint(Result<CheckpointCost> result, std::uint64
     totals.acknowledged_at = result->acknowledged_at;
   } else {
     ++totals.checkpoint_failures;
+    ++totals.failures_in_a_row;
     totals.last_failure = result.error().message;
   }
   if (covers != 0) {
