@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Cuts,
 TEST_P(Cuts, EveryCheckpointOfARunningSystemAccountsForEveryTokenAndContinues) {
   // groups of several threads on fewer cores are slow, and need fewer hops to keep messages in
   // flight
-  const std::uint32_t hops = GetParam().lanes == 1 ? 4000 : 300;
+  const std::uint32_t hops = GetParam().lanes == 1 ? 4000 : 80;
   TempDir dir;
   Host host;
   auto runtime = make_runtime<Hopper>(GetParam(), saving_in(dir));
