@@ -12,9 +12,16 @@
 // Optional and host only: `migrate` takes states of an older version over (migrate.hpp), `regions`
 // names the numbers in the state for `rk diff` and `rk export` (region.hpp).
 //
-// A message may declare `max_sends` (default 4), `max_blocks` (default 0) and `max_host_sends`
-// (default 1): a handler of it starts only when there is room for that many messages, slab blocks
-// and outputs, so that it never waits.
+// A message may declare `max_sends` (default 4), `max_blocks` (default 0), `max_host_sends`
+// (default 1), `max_timers` (default 0: asks and send_after) and `max_spawns` (default 0): a
+// handler of it starts only when there is room for that many messages, slab blocks, outputs and
+// timers, so that it never waits. Spawns are granted as far as places are free.
+//
+// An actor type may declare
+//   static constexpr rk::Grain grain = rk::Grain::thread;   // lanes that run one handler
+//   static constexpr bool supervised = true;                // may have a supervisor and be
+//   restarted static constexpr std::uint32_t max_links = 4;           // links and monitors, its
+//   own and others'
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -41,7 +48,41 @@ struct Budget {
   std::uint32_t sends = 0;
   std::uint32_t blocks = 0;
   std::uint32_t host_sends = 0;
+  std::uint32_t timers = 0;
+  std::uint32_t spawns = 0;
 };
+
+/// Lanes that run one handler: the worker's whole group, 32 of them, or one.
+enum class Grain : std::uint8_t { block, warp, thread };
+
+/// What a supervised actor restarts from.
+enum class Restart : std::uint8_t {
+  fresh,  ///< its state and field as they were at the spawn
+  saved,  ///< as the newest cut holds them; as at the spawn before the first
+};
+
+enum class LinkKind : std::uint32_t {
+  none = 0,
+  link = 1,        ///< the failure or death of one fails the other
+  watches = 2,     ///< this actor gets a Down when the peer dies or fails for good
+  watched_by = 3,  ///< the peer gets one
+};
+struct Link {
+  ActorId peer;
+  LinkKind kind;
+};
+
+/// What the runtime keeps of a supervised or linked actor, behind its field: see TrailLayout.
+///   field | Lifeline | Link[max_links] | copy of state and field to restart from (supervised)
+struct Lifeline {
+  ActorId supervisor;  ///< kNoActor: none
+  Restart restart;
+  std::uint8_t max_tries;  ///< a message whose handler failed so often is dead-lettered; 0: never
+  std::uint16_t reserved;
+  std::uint32_t restarts;
+  std::uint32_t code;  ///< of the newest failure
+};
+static_assert(sizeof(Lifeline) == 16);
 
 namespace detail {
 template <class M>
@@ -58,6 +99,31 @@ template <class M>
 constexpr std::uint32_t max_host_sends() {
   if constexpr (requires { M::max_host_sends; }) return M::max_host_sends;
   return 1;
+}
+template <class M>
+constexpr std::uint32_t max_timers() {
+  if constexpr (requires { M::max_timers; }) return M::max_timers;
+  return 0;
+}
+template <class M>
+constexpr std::uint32_t max_spawns() {
+  if constexpr (requires { M::max_spawns; }) return M::max_spawns;
+  return 0;
+}
+template <class A>
+constexpr Grain actor_grain() {
+  if constexpr (requires { A::grain; }) return A::grain;
+  return Grain::block;
+}
+template <class A>
+constexpr bool is_supervised() {
+  if constexpr (requires { A::supervised; }) return A::supervised;
+  return false;
+}
+template <class A>
+constexpr std::uint32_t max_links() {
+  if constexpr (requires { A::max_links; }) return A::max_links;
+  return 0;
 }
 template <class A>
 constexpr std::uint32_t actor_version() {
@@ -113,7 +179,47 @@ concept Actor = std::is_trivially_copyable_v<A> && alignof(A) <= 16 && requires 
 
 template <class M>
 inline constexpr Budget kBudget{detail::max_sends<M>(), detail::max_blocks<M>(),
-                                detail::max_host_sends<M>()};
+                                detail::max_host_sends<M>(), detail::max_timers<M>(),
+                                detail::max_spawns<M>()};
+
+/// What trails the state of one actor type, in bytes. The actor's own field comes first; for types
+/// with a Lifeline it is rounded up to 16.
+struct TrailLayout {
+  bool supervised = false;
+  std::uint32_t max_links = 0;
+  std::uint32_t state_bytes = 0;
+
+  [[nodiscard]] RK_FN constexpr bool has_lifeline() const { return supervised || max_links != 0; }
+  /// SlotHeader::field_bytes of an actor that asked for `field_bytes`.
+  [[nodiscard]] RK_FN constexpr std::uint32_t trail_bytes(std::uint32_t field_bytes) const {
+    if (!has_lifeline()) return field_bytes;
+    const std::uint32_t field = round(field_bytes);
+    return field + lifeline_bytes() + (supervised ? round(state_bytes) + field : 0);
+  }
+  /// The actor's own field, from SlotHeader::field_bytes.
+  [[nodiscard]] RK_FN constexpr std::uint32_t field_bytes(std::uint32_t trail_bytes) const {
+    if (!has_lifeline()) return trail_bytes;
+    const std::uint32_t rest = trail_bytes - lifeline_bytes();
+    return supervised ? (rest - round(state_bytes)) / 2 : rest;
+  }
+  /// Offset of the copy to restart from, from the Lifeline.
+  [[nodiscard]] RK_FN constexpr std::uint32_t lifeline_bytes() const {
+    return static_cast<std::uint32_t>(sizeof(Lifeline)) +
+           round(max_links * static_cast<std::uint32_t>(sizeof(Link)));
+  }
+
+ private:
+  [[nodiscard]] RK_FN static constexpr std::uint32_t round(std::uint32_t bytes) {
+    return (bytes + 15) / 16 * 16;
+  }
+};
+
+namespace detail {
+template <class A>
+constexpr TrailLayout trail_layout() {
+  return {is_supervised<A>(), max_links<A>(), static_cast<std::uint32_t>(sizeof(A))};
+}
+}  // namespace detail
 
 /// Tells whether actors of type A handle messages of type M.
 template <class A, class M>
@@ -131,6 +237,8 @@ struct ActorTypeInfo {
   std::uint64_t type_hash = 0;  ///< FNV-1a of the name; identifies the type in checkpoints
   std::uint32_t version = 1;
   std::uint32_t state_bytes = 0;
+  Grain grain = Grain::block;
+  TrailLayout trail{};
   std::vector<MessageTypeInfo> messages;
   MigrateFunction migrate = nullptr;  ///< null: only states of this version can be restored
   bool migrates_field = false;        ///< `migrate` changes the trailing field, too
@@ -150,6 +258,8 @@ ActorTypeInfo describe_actor() {
   info.type_hash = detail::name_hash(info.name);
   info.version = detail::actor_version<A>();
   info.state_bytes = static_cast<std::uint32_t>(sizeof(A));
+  info.grain = detail::actor_grain<A>();
+  info.trail = detail::trail_layout<A>();
   info.migrate = detail::migrate_function<A>();
   info.migrates_field = detail::MigratesField<A>;
   info.regions = detail::actor_regions<A>();

@@ -24,12 +24,21 @@ RK_FN constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignm
   return (value + alignment - 1) / alignment * alignment;
 }
 
+/// State of a slot. A slot is one actor index's place for good, unless the actor moves to another
+/// worker.
+inline constexpr std::uint16_t kSlotFree = 1;       ///< no actor lives here
+inline constexpr std::uint16_t kSlotGrave = 2;      ///< with kSlotFree: `id` lived here and is dead
+inline constexpr std::uint16_t kSlotSuspended = 4;  ///< failed: handles nothing until restarted
+inline constexpr std::uint16_t kSlotStepTimers = 8;  ///< set timers that count its messages
+
 struct SlotHeader {
-  ActorId id;
-  std::uint32_t type;  ///< index into the program's actor types
-  std::uint32_t unit;  ///< the worker's save unit that holds this slot
+  ActorId id;           ///< free: the dead one's (kSlotGrave), else generation 0
+  std::uint16_t type;   ///< index into the program's actor types
+  std::uint16_t flags;  ///< kSlot...
+  std::uint32_t unit;   ///< the worker's save unit that holds this slot
   std::uint32_t state_bytes;
-  std::uint32_t field_bytes;      ///< trailing field, starts at align_up(state_bytes, 16)
+  std::uint32_t field_bytes;      ///< all that trails the state, from align_up(state_bytes, 16) on:
+                                  ///< the actor's field, then its type's extra_bytes
   std::uint32_t source_sequence;  ///< number of the newest message sent by this actor
   std::uint32_t stashed;          ///< messages set aside; transient, counted anew from the stash
   std::uint32_t touched_epoch;  ///< colour of its worker at the newest handler; 0: none in this run
@@ -74,10 +83,13 @@ RK_FN void for_each_slot(const SaveUnit& unit, Visit visit) {
   }
 }
 
-/// Where an actor lives. One entry per index, read by every worker, written only while nothing
-/// runs.
+/// `generation` of an entry whose slot is free: no id has it.
+inline constexpr std::uint32_t kNoGeneration = 0xFFFFFFFFu;
+
+/// Where an actor lives. One entry per index. While the program runs `slot` and `generation` belong
+/// to the worker that owns the slot; `worker` is for everybody.
 struct ActorEntry {
-  SlotHeader* slot;  ///< null: never spawned
+  SlotHeader* slot;  ///< null: no place for this index
   std::uint32_t worker;
   std::uint32_t generation;
 };

@@ -116,7 +116,7 @@ Result<void> PartWriter::add_message(Bytes slot, Bytes block) {
       return fail(ErrorCode::corrupt, "a recorded message does not carry the block it names");
     }
     block = block.first(ref.bytes);
-    ref.pool = ref.block = ref.reserved = 0;
+    ref.pool = ref.block = 0;
     std::memcpy(at, &ref, sizeof(ref));
   } else if (!block.empty()) {
     return fail(ErrorCode::corrupt, "a recorded message carries a block it does not name");
