@@ -138,6 +138,7 @@ class CudaExecutor final : public Executor {
 
   [[nodiscard]] std::string name() const override { return "cuda"; }
   [[nodiscard]] const ProgramInfo& program() const override { return info_; }
+  [[nodiscard]] std::uint32_t lanes() const override { return BlockGroup::kThreads; }
   [[nodiscard]] std::uint32_t max_workers() const override { return max_workers_; }
   [[nodiscard]] std::uint32_t default_workers() const override { return default_workers_; }
   [[nodiscard]] bool device_is_host_addressable() const override { return false; }

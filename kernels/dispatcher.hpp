@@ -13,7 +13,6 @@
 #pragma once
 
 #include <ringkernel/kernels/group.hpp>
-#include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
 
 namespace rk {
@@ -27,8 +26,10 @@ class Dispatcher {
         serializer_(system, system.worker_count, system.dispatcher_ring, system.dispatcher_words),
         epoch_(system.base_epoch) {
     for (std::uint32_t worker = 0; worker < system.worker_count; ++worker) {
-      system.dispatcher_peers[worker] =
-          InboxProducer(system.workers[worker].inbox, system.workers[worker].inbox_words);
+      const WorkerView& view = system.workers[worker];
+      system.dispatcher_peers[worker] = InboxProducer(view.inbox, view.inbox_words);
+      system.dispatcher_peers[system.worker_count + worker] =
+          InboxProducer(view.control, view.control_words);
     }
   }
 
@@ -104,10 +105,12 @@ class Dispatcher {
     for (std::uint32_t n = 0; n < kMessagesPerTurn; ++n) {
       std::byte* from = h2k_.front();
       if (from == nullptr) break;
-      const auto& header = *reinterpret_cast<const MessageHeader*>(from);
-      // the host sends to live actors only, so the entry exists
-      const std::uint32_t worker = system_->actors[header.dst.index()].worker;
-      InboxProducer& peer = system_->dispatcher_peers[worker];
+      const MessageView message{from, system_->message_slot_bytes};
+      const MessageHeader& header = message.header();
+      const bool is_control = (header.flags & kFlagControl) != 0;
+      InboxProducer& peer =
+          system_->dispatcher_peers[message.route().to +
+                                    (is_control ? system_->worker_count : 0)];
       std::uint64_t position = 0;
       std::byte* to = peer.try_claim(position, peer.capacity() / 2);
       if (to == nullptr) break;

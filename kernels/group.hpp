@@ -2,10 +2,13 @@
 // here are the host's.
 //
 // A group offers rank(), size(), sync(), broadcast(value of lane 0), sum(value of each lane). All
-// of them except rank and size are collective: every lane calls them in the same order.
+// of them except rank and size are collective: every lane calls them in the same order. A handler of
+// some grain takes lanes_of(grain, size) lanes, so that several run side by side; warp() is the part
+// of the group that a lane is in for one of grain warp.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>
+#include <ringkernel/runtime/actor.hpp>
 
 #include <barrier>
 #include <cstddef>
@@ -18,6 +21,10 @@ namespace rk {
 /// A worker of one thread: everything collective is free.
 class SingleGroup {
  public:
+  static constexpr bool kIsSingle = true;
+  static constexpr std::uint32_t kMaxBatch = 1;
+  [[nodiscard]] RK_FN static constexpr std::uint32_t lanes_of(Grain, std::uint32_t) { return 1; }
+  RK_FN SingleGroup& warp() { return *this; }
   [[nodiscard]] RK_FN static constexpr std::uint32_t rank() { return 0; }
   [[nodiscard]] RK_FN static constexpr std::uint32_t size() { return 1; }
   RK_FN static void sync() {}
@@ -33,6 +40,13 @@ class SingleGroup {
 class ThreadGroup {
  public:
   static constexpr std::uint32_t kMaxLanes = 16;
+  static constexpr bool kIsSingle = false;
+  static constexpr std::uint32_t kMaxBatch = kMaxLanes;
+  /// All `size` lanes together are less than a warp.
+  [[nodiscard]] RK_FN static std::uint32_t lanes_of(Grain grain, std::uint32_t size) {
+    return grain == Grain::thread ? 1 : size;
+  }
+  RK_FN ThreadGroup& warp() { return *this; }
 
   /// Shared by the lanes of one worker.
   struct Shared {

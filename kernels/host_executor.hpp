@@ -58,6 +58,7 @@ class HostExecutor final : public Executor {
   [[nodiscard]] std::string name() const override { return "host"; }
   [[nodiscard]] const ProgramInfo& program() const override { return info_; }
   [[nodiscard]] std::uint32_t max_workers() const override { return kMaxWorkers; }
+  [[nodiscard]] std::uint32_t lanes() const override { return options_.lanes_per_worker; }
   [[nodiscard]] std::uint32_t default_workers() const override {
     const std::uint32_t cores = std::thread::hardware_concurrency();
     return cores == 0 ? 1 : std::min(cores, kMaxWorkers);

@@ -1,114 +1,145 @@
-// The receiving half of a worker: replay list, inbox and stash, and which message may be handled
-// next.
+// The receiving half of a worker: control inbox, stash, replay list, local FIFO and inbox, and which
+// message comes next.
 //
 // Invariants:
-//  1. Per actor, messages are handled in arrival order: one whose handler lacks room goes to the
-//  stash, and later ones to
-//     that actor follow it there.
-//  2. The replay list (messages restored from a checkpoint) is drained before the inbox.
+//  1. Per (sender, receiver) pair and lane, messages are handled in the order in which they were
+//  sent: such a pair always takes the same way, and the stash keeps the order per actor.
+//  2. Control messages come first; the replay list (messages restored from a checkpoint) is drained
+//  before FIFO and inbox, which take turns.
 //  3. A message stays where it lies until its handler has returned; finish() then frees its place.
 #pragma once
 
-#include <ringkernel/runtime/system.hpp>
+#include <ringkernel/kernels/local_queue.hpp>
+#include <ringkernel/kernels/stash.hpp>
 
 namespace rk {
 
-enum class Source : std::uint32_t { none, stash, replay, inbox };
+enum class Source : std::uint32_t { none, control, stash, replay, local, inbox };
 
 /// Lane 0 only.
+template <std::uint32_t SlotBytes>
 class Mailbox {
  public:
+  using Ring = SpscConsumer<StridedSlots, Scope::device>;
+
   Mailbox() = default;
-  RK_FN Mailbox(const SystemView& system, std::uint32_t worker)
-      : system_(&system),
-        self_(&system.workers[worker]),
-        inbox_(self_->inbox, self_->inbox_words) {}
+  RK_FN Mailbox(const SystemView& system, const WorkerView& self)
+      : local(self.local, system.capacity.local_slots),
+        stash(self.stash, system.capacity.stash_slots, SlotBytes),
+        inbox_(self.inbox, self.inbox_words),
+        control_(self.control, self.control_words),
+        replay_(self.replay),
+        replay_count_(self.replay_count) {}
 
-  /// The next message, without taking it: stash first, then what arrived.
-  RK_FN MessageView stash_front() const {
-    return stash_head_ == stash_tail_ ? MessageView{} : view(stash_entry(stash_head_));
-  }
-  RK_FN MessageView arrival(Source& source) const {
-    if (replayed_ < self_->replay_count) {
+  LocalQueue<SlotBytes> local;
+  Stash stash;
+
+  RK_FN MessageView control_front() const { return view(control_.front()); }
+
+  /// The next message that arrived, without taking it.
+  RK_FN MessageView arrival(Source& source) {
+    if (replayed_ < replay_count_) {
       source = Source::replay;
-      return view(self_->replay + replayed_ * system_->message_slot_bytes);
+      return view(replay_ + replayed_ * SlotBytes);
     }
-    source = Source::inbox;
-    std::byte* slot = inbox_.front();
-    return slot == nullptr ? MessageView{} : view(slot);
+    for (std::uint32_t look = 0; look < 3; ++look) {
+      if (turns_left_ != 0) {
+        if (is_local_turn_) {
+          if (!local.empty()) return source = Source::local, view(local.front());
+        } else if (std::byte* slot = inbox_.front()) {
+          return source = Source::inbox, view(slot);
+        }
+      }
+      is_local_turn_ = !is_local_turn_;
+      turns_left_ = kTurns;
+    }
+    return {};
   }
 
-  [[nodiscard]] RK_FN bool stash_full() const {
-    return stash_tail_ - stash_head_ >= system_->capacity.stash_slots;
+  /// The message `ahead` places behind the front of the local FIFO or the inbox; none if there is none
+  /// yet.
+  RK_FN MessageView peek(Source source, std::uint32_t ahead) const {
+    if (source == Source::inbox) return view(inbox_.peek(inbox_.position() + ahead));
+    return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
-  [[nodiscard]] RK_FN std::uint64_t stash_size() const { return stash_tail_ - stash_head_; }
-  [[nodiscard]] RK_FN std::uint64_t stash_total() const { return stash_tail_; }
 
-  /// Moves an arrival to the stash. Precondition: !stash_full().
-  RK_FN void set_aside(Source source, const MessageView& message, SlotHeader& slot) {
-    copy_message(stash_entry(stash_tail_++), message.slot, message.slot_bytes);
-    ++slot.stashed;
-    finish(source);
-  }
-  /// Frees the place of the message that was handled.
+  /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN void finish(Source source) {
-    if (source == Source::stash) ++stash_head_;
-    if (source == Source::replay) ++replayed_;
-    if (source == Source::inbox) inbox_.pop();
+    switch (source) {
+      case Source::local:
+        local.pop();
+        turns_left_ -= turns_left_ != 0;
+        break;
+      case Source::inbox:
+        inbox_.pop();
+        turns_left_ -= turns_left_ != 0;
+        break;
+      case Source::replay: ++replayed_; break;
+      case Source::control: control_.pop(); break;
+      default: break;
+    }
   }
+
+  /// Replayed messages that wait.
+  [[nodiscard]] RK_FN bool is_replaying() const { return replayed_ < replay_count_; }
 
   // --- the cut's sweep
-  // -------------------------------------------------------------------------------------------
 
   RK_FN void begin_sweep() {
-    inbox_cursor_ = inbox_.position();
-    replay_cursor_ = replayed_;
-    stash_cursor_ = stash_head_;
+    cursor_[0] = replayed_;
+    cursor_[1] = stash.head();
+    cursor_[2] = local.head();
+    cursor_[3] = control_.position();
+    cursor_[4] = inbox_.position();
   }
   /// A waiting message of an older colour, or none among the next `kSweepSteps`. Once recorded and
   /// recoloured the same call passes over it. Messages that arrive later are found when they do.
   RK_FN MessageView next_old(std::uint16_t colour) {
     std::uint32_t steps = 0;
-    for (raise(replay_cursor_, replayed_); replay_cursor_ < self_->replay_count; ++replay_cursor_) {
-      const MessageView message =
-          view(self_->replay + replay_cursor_ * system_->message_slot_bytes);
-      if (epoch_newer(colour, message.header().epoch)) return message;
-      if (++steps == kSweepSteps) return {};
-    }
-    for (raise(stash_cursor_, stash_head_); stash_cursor_ < stash_tail_; ++stash_cursor_) {
-      const MessageView message = view(stash_entry(stash_cursor_));
-      if (epoch_newer(colour, message.header().epoch)) return message;
-      if (++steps == kSweepSteps) return {};
-    }
-    for (raise(inbox_cursor_, inbox_.position());; ++inbox_cursor_) {
-      std::byte* slot = inbox_.peek(inbox_cursor_);
-      if (slot == nullptr) return {};
-      if (epoch_newer(colour, view(slot).header().epoch)) return view(slot);
-      if (++steps == kSweepSteps) return {};
-    }
+    MessageView found{};
+    const auto is_old = [&](const MessageView& message) {
+      return (message.header().flags & kFlagDelivered) == 0 &&
+             epoch_newer(colour, message.header().epoch);
+    };
+    const auto sweep = [&](std::uint64_t& cursor, std::uint64_t from, std::uint64_t to, auto at) {
+      if (cursor < from) cursor = from;
+      for (; cursor < to && steps < kSweepSteps; ++cursor, ++steps) {
+        const MessageView message = at(cursor);
+        if (!message) return false;
+        if (!is_old(message)) continue;
+        found = message;
+        return true;
+      }
+      return false;
+    };
+    constexpr std::uint64_t kOpenEnd = ~std::uint64_t{0};
+    (void)(sweep(cursor_[0], replayed_, replay_count_,
+                 [&](std::uint64_t at) { return view(replay_ + at * SlotBytes); }) ||
+           sweep(cursor_[1], stash.head(), stash.tail(),
+                 [&](std::uint64_t at) { return stash.at(at); }) ||
+           sweep(cursor_[2], local.head(), local.tail(),
+                 [&](std::uint64_t at) { return view(local.at(at)); }) ||
+           sweep(cursor_[3], control_.position(), kOpenEnd,
+                 [&](std::uint64_t at) { return view(control_.peek(at)); }) ||
+           sweep(cursor_[4], inbox_.position(), kOpenEnd,
+                 [&](std::uint64_t at) { return view(inbox_.peek(at)); }));
+    return found;
   }
 
  private:
   static constexpr std::uint32_t kSweepSteps = 64;
+  static constexpr std::uint32_t kTurns = 16;
 
-  RK_FN static void raise(std::uint64_t& cursor, std::uint64_t floor) {
-    if (cursor < floor) cursor = floor;
-  }
-  RK_FN MessageView view(std::byte* slot) const { return {slot, system_->message_slot_bytes}; }
-  RK_FN std::byte* stash_entry(std::uint64_t position) const {
-    return self_->stash + (position & (system_->capacity.stash_slots - 1)) *
-                              static_cast<std::uint64_t>(system_->message_slot_bytes);
-  }
+  RK_FN static MessageView view(std::byte* slot) { return {slot, SlotBytes}; }
 
-  const SystemView* system_ = nullptr;
-  const WorkerView* self_ = nullptr;
-  SpscConsumer<StridedSlots, Scope::device> inbox_;
-  std::uint64_t stash_head_ = 0;
-  std::uint64_t stash_tail_ = 0;
+  Ring inbox_;
+  Ring control_;
+  std::byte* replay_ = nullptr;
+  std::uint64_t replay_count_ = 0;
   std::uint64_t replayed_ = 0;
-  std::uint64_t inbox_cursor_ = 0;
-  std::uint64_t replay_cursor_ = 0;
-  std::uint64_t stash_cursor_ = 0;
+  std::uint64_t cursor_[5] = {};
+  std::uint32_t turns_left_ = kTurns;
+  bool is_local_turn_ = true;
 };
 
 }  // namespace rk

@@ -1,13 +1,12 @@
-// The sending half of a worker: stamps messages, counts them, and gets them into inboxes or to the
-// host.
+// The sending half of a worker: places for messages to other workers and to the host.
 //
 // Invariants:
 //  1. A message counts as sent when it is stamped. From then on it is in exactly one place: an
-//  outbox entry, an inbox slot,
-//     the stash or the replay list of its receiver, or a K2H slot.
-//  2. Messages to one worker leave in the order in which they were stamped. A full inbox holds back
+//  outbox entry, an inbox slot, the local FIFO, the stash, the replay list or the timer store of a
+//  worker, or a K2H slot.
+//  2. Messages to one inbox leave in the order in which they were stamped. A full inbox holds back
 //  only its own messages.
-//  3. send() never fails for lack of room: the worker reserved it before the handler started.
+//  3. A handler starts only when what it may send fits: claim() never fails.
 #pragma once
 
 #include <ringkernel/runtime/actor.hpp>
@@ -16,136 +15,135 @@
 namespace rk {
 
 /// Lane 0 only.
+template <std::uint32_t SlotBytes>
 class Outbox {
  public:
   Outbox() = default;
-  RK_FN Outbox(const SystemView& system, std::uint32_t worker)
-      : system_(&system), self_(&system.workers[worker]), k2h_(self_->k2h, self_->k2h_words) {
-    for (std::uint32_t peer = 0; peer < system.worker_count; ++peer) {
-      self_->peers[peer] =
-          InboxProducer(system.workers[peer].inbox, system.workers[peer].inbox_words);
+  RK_FN Outbox(const SystemView& system, const WorkerView& self)
+      : peers_(self.peers),
+        base_(self.outbox),
+        mask_(system.capacity.outbox_slots - 1),
+        workers_(system.worker_count),
+        k2h_(self.k2h, self.k2h_words) {
+    for (std::uint32_t peer = 0; peer < workers_; ++peer) {
+      const WorkerView& to = system.workers[peer];
+      peers_[peer] = InboxProducer(to.inbox, to.inbox_words);
+      peers_[workers_ + peer] = InboxProducer(to.control, to.control_words);
     }
   }
 
   [[nodiscard]] RK_FN std::uint32_t size() const {
     return static_cast<std::uint32_t>(tail_ - head_);
   }
-  RK_FN bool has_room(const Budget& budget) {
-    return tail_ - head_ + budget.sends <= system_->capacity.outbox_slots &&
-           (budget.host_sends == 0 || k2h_.has_room(budget.host_sends));
+  [[nodiscard]] RK_FN bool has_room(std::uint32_t sends) const {
+    return tail_ - head_ + sends <= mask_ + 1;
   }
+  RK_FN bool has_host_room(std::uint32_t sends) { return sends == 0 || k2h_.has_room(sends); }
 
-  /// Entry of a live actor, or null.
-  RK_FN static const ActorEntry* find(const SystemView& system, ActorId id) {
-    if (id.index() >= system.actor_count) return nullptr;
-    const ActorEntry& entry = system.actors[id.index()];
-    return entry.slot != nullptr && entry.generation == id.generation() ? &entry : nullptr;
-  }
+  /// Whether the worker's inbox would take a message now; a hint: others send, too.
+  RK_FN bool inbox_has_room(std::uint32_t worker) { return inbox_of(worker, false).has_room(); }
 
-  /// Sends to an actor's worker. `header` is complete but for the commit word. Precondition:
-  /// has_room.
-  RK_FN void send(std::uint32_t to_worker, const MessageHeader& header, const std::byte* payload,
-                  std::uint32_t payload_bytes, const BlockRef* block) {
-    ++self_->channels[to_worker].sent;
-    ++sent_;
+  /// Where a message is written before publish().
+  struct Claim {
+    std::byte* slot;
+    InboxProducer* inbox;  ///< null: an outbox entry
+    std::uint64_t position;
+  };
+  /// Place of the next message to another worker. Precondition: has_room(1).
+  RK_FN Claim claim(std::uint32_t to_worker, bool is_control) {
+    // with nothing waiting, nothing can be overtaken
     if (head_ == tail_) {
+      InboxProducer& peer = inbox_of(to_worker, is_control);
       std::uint64_t position = 0;
-      InboxProducer& peer = self_->peers[to_worker];
-      if (std::byte* slot = peer.try_claim(position, peer.capacity())) {
-        fill(slot, header, payload, payload_bytes, block);
-        peer.publish(position);
-        return;
-      }
+      if (std::byte* slot = peer.try_claim(position, peer.capacity()))
+        return {slot, &peer, position};
       ++full_inbox_total_;
     }
-    fill(entry(tail_++), header, payload, payload_bytes, block);
+    return {entry(tail_), nullptr, 0};
+  }
+  RK_FN void publish(const Claim& claim) {
+    if (claim.inbox != nullptr) {
+      claim.inbox->publish(claim.position);
+    } else {
+      ++tail_;
+    }
   }
 
-  /// Sends to the host. Precondition: has_room.
-  RK_FN void send_to_host(const MessageHeader& header, const std::byte* payload,
-                          std::uint32_t payload_bytes) {
-    ++self_->channels[system_->worker_count].sent;
-    ++sent_;
+  /// Place of the next message to the host. Precondition: has_host_room(1).
+  RK_FN std::byte* claim_host() {
     k2h_.has_room(1);
-    fill(k2h_.claim(), header, payload, payload_bytes, nullptr);
-    k2h_.publish();
+    return k2h_.claim();
   }
+  RK_FN void publish_host() { k2h_.publish(); }
 
-  /// Counts a message to nobody: sent and at once dead, so that nothing is in flight.
-  RK_FN void count_dead(std::uint32_t own_worker) {
-    ++self_->channels[own_worker].sent;
-    ++self_->channels[own_worker].received;
-    ++sent_;
-  }
-
-  /// Moves what fits into the inboxes, in order per receiving worker.
+  /// Moves what fits into the inboxes, in order per inbox.
   RK_FN void flush() {
     if (head_ == tail_) return;
-    std::uint64_t blocked[(kMaxWorkers + 63) / 64] = {};
-    for (std::uint64_t at = head_; at != tail_; ++at) {
-      std::byte* message = entry(at);
-      auto& header = *reinterpret_cast<MessageHeader*>(message);
+    std::uint64_t blocked[(2 * kMaxWorkers + 63) / 64] = {};
+    waits_for_ = kWaitsForNobody;
+    for (std::uint64_t position = head_; position != tail_; ++position) {
+      const MessageView message = at(position);
+      MessageHeader& header = message.header();
       if ((header.flags & kFlagDelivered) == 0) {
-        const std::uint32_t to = system_->actors[header.dst.index()].worker;
+        const bool is_control = (header.flags & kFlagControl) != 0;
+        const std::uint32_t to = message.route().to + (is_control ? workers_ : 0);
         std::uint64_t& word = blocked[to / 64];
         const std::uint64_t bit = std::uint64_t{1} << (to % 64);
         if ((word & bit) == 0) {
-          InboxProducer& peer = self_->peers[to];
-          std::uint64_t position = 0;
-          if (std::byte* slot = peer.try_claim(position, peer.capacity())) {
-            copy_message(slot, message, system_->message_slot_bytes);
-            peer.publish(position);
+          InboxProducer& peer = peers_[to];
+          std::uint64_t ticket = 0;
+          if (std::byte* slot = peer.try_claim(ticket, peer.capacity())) {
+            copy_message(slot, message.slot, SlotBytes);
+            peer.publish(ticket);
             header.flags |= kFlagDelivered;
           } else {
             word |= bit;
+            if (waits_for_ == kWaitsForNobody) waits_for_ = message.route().to;
           }
         }
       }
-      if (at == head_ && (header.flags & kFlagDelivered) != 0) ++head_;
+      if (position == head_ && (header.flags & kFlagDelivered) != 0) ++head_;
     }
   }
 
-  /// Sweep for the cut: see Mailbox::next_old. `cursor` is a position of this outbox.
-  RK_FN MessageView at(std::uint64_t position) const {
-    return {entry(position), system_->message_slot_bytes};
+  /// Worker whose full inbox held back the oldest message in the last flush(), or kWaitsForNobody.
+  [[nodiscard]] RK_FN std::uint32_t waits_for() const {
+    return head_ == tail_ ? kWaitsForNobody : waits_for_;
   }
-  [[nodiscard]] RK_FN std::uint64_t head() const { return head_; }
-  [[nodiscard]] RK_FN std::uint64_t tail() const { return tail_; }
 
-  [[nodiscard]] RK_FN std::uint64_t sent() const { return sent_; }
+  /// Sweep for the cut.
+  RK_FN void begin_sweep() { cursor_ = head_; }
+  /// A waiting message of an older colour, or none. See Mailbox::next_old.
+  RK_FN MessageView next_old(std::uint16_t colour) {
+    if (cursor_ < head_) cursor_ = head_;
+    for (; cursor_ < tail_; ++cursor_) {
+      const MessageView message = at(cursor_);
+      const MessageHeader& header = message.header();
+      if ((header.flags & kFlagDelivered) == 0 && epoch_newer(colour, header.epoch)) return message;
+    }
+    return {};
+  }
+
   [[nodiscard]] RK_FN std::uint64_t full_inbox_total() const { return full_inbox_total_; }
 
  private:
+  RK_FN MessageView at(std::uint64_t position) const { return {entry(position), SlotBytes}; }
   RK_FN std::byte* entry(std::uint64_t position) const {
-    return self_->outbox + (position & (system_->capacity.outbox_slots - 1)) *
-                               static_cast<std::uint64_t>(system_->message_slot_bytes);
+    return base_ + (position & mask_) * SlotBytes;
   }
-  RK_FN void fill(std::byte* slot, const MessageHeader& header, const std::byte* payload,
-                  std::uint32_t payload_bytes, const BlockRef* block) const {
-    auto* to = reinterpret_cast<MessageHeader*>(slot);
-    to->hlc = header.hlc;
-    to->dst = header.dst;
-    to->src = header.src;
-    to->source_sequence = header.source_sequence;
-    to->epoch = header.epoch;
-    to->tag = header.tag;
-    to->flags = block != nullptr ? kFlagBlock : 0;
-    std::byte* out = slot + sizeof(MessageHeader);
-    for (std::uint32_t i = 0; i < payload_bytes; ++i) out[i] = payload[i];
-    // what the payload does not cover goes into checkpoints too, so it must not be left over from
-    // an older message
-    const std::uint32_t inline_bytes =
-        system_->message_slot_bytes - static_cast<std::uint32_t>(sizeof(MessageHeader));
-    for (std::uint32_t i = payload_bytes; i < inline_bytes; ++i) out[i] = std::byte{0};
-    if (block != nullptr) MessageView{slot, system_->message_slot_bytes}.block() = *block;
+  RK_FN InboxProducer& inbox_of(std::uint32_t worker, bool is_control) {
+    return peers_[is_control ? workers_ + worker : worker];
   }
 
-  const SystemView* system_ = nullptr;
-  const WorkerView* self_ = nullptr;
+  InboxProducer* peers_ = nullptr;
+  std::byte* base_ = nullptr;
+  std::uint64_t mask_ = 0;
+  std::uint32_t workers_ = 0;
+  std::uint32_t waits_for_ = kWaitsForNobody;
   SpscProducer<StridedSlots, Scope::system> k2h_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
-  std::uint64_t sent_ = 0;
+  std::uint64_t cursor_ = 0;
   std::uint64_t full_inbox_total_ = 0;
 };
 

@@ -61,6 +61,13 @@ enum class Restart : std::uint8_t {
   saved,  ///< as the newest cut holds them; as at the spawn before the first
 };
 
+/// Of an actor at its spawn; needs a type with `supervised = true` to mean anything.
+struct SpawnPolicy {
+  ActorId supervisor = kNoActor;
+  Restart restart = Restart::fresh;
+  std::uint8_t max_tries = 3;
+};
+
 enum class LinkKind : std::uint32_t {
   none = 0,
   link = 1,        ///< the failure or death of one fails the other
@@ -182,6 +189,27 @@ inline constexpr Budget kBudget{detail::max_sends<M>(), detail::max_blocks<M>(),
                                 detail::max_host_sends<M>(), detail::max_timers<M>(),
                                 detail::max_spawns<M>()};
 
+namespace detail {
+constexpr void widen(Budget& most, const Budget& by) {
+  most.sends = by.sends > most.sends ? by.sends : most.sends;
+  most.blocks = by.blocks > most.blocks ? by.blocks : most.blocks;
+  most.host_sends = by.host_sends > most.host_sends ? by.host_sends : most.host_sends;
+  most.timers = by.timers > most.timers ? by.timers : most.timers;
+  most.spawns = by.spawns > most.spawns ? by.spawns : most.spawns;
+}
+/// Raises `most` to what any of the messages declares.
+template <class... Ms>
+constexpr void widen(Budget& most, handles<Ms...>) {
+  (widen(most, kBudget<Ms>), ...);
+}
+template <class... Ms>
+constexpr Budget most_of(handles<Ms...> messages) {
+  Budget most{};
+  widen(most, messages);
+  return most;
+}
+}  // namespace detail
+
 /// What trails the state of one actor type, in bytes. The actor's own field comes first; for types
 /// with a Lifeline it is rounded up to 16.
 struct TrailLayout {
@@ -249,6 +277,7 @@ struct ActorTypeInfo {
 struct ProgramInfo {
   std::vector<ActorTypeInfo> types;
   std::uint32_t message_slot_bytes = kSmallMessageBytes;
+  std::uint32_t lane_sends = 0;  ///< most messages one handler of thread grain sends
 };
 
 template <Actor A>

@@ -64,6 +64,23 @@ enum class Fault : std::uint32_t {
   too_many_outputs,  ///< more host sends than the message type declares
   unknown_message,   ///< a tag the actor does not handle
   block_not_owned,   ///< a block was sent twice, or was not taken by this handler
+  too_many_timers,   ///< more asks and timers than the message type declares
+  too_many_links,    ///< more links and monitors than the actor type declares
+  message_too_large,  ///< an untyped message that does not fit the program's slots
+};
+
+inline constexpr std::uint32_t kWaitsForNobody = 0xFFFFFFFFu;
+
+/// What keeps a worker from handling the message at the front of its queues.
+enum class Shortage : std::uint32_t {
+  none = 0,
+  outbox,   ///< waits_for's inbox is full, and so is the outbox
+  local,    ///< its own FIFO is full
+  k2h,      ///< the host does not take outputs
+  timers,
+  slab,
+  stash,
+  suspended,  ///< the only messages left are to actors whose supervisor has not answered
 };
 
 /// Written by one worker, read by the host. Counters lag behind what the worker did: it publishes
@@ -88,7 +105,10 @@ struct alignas(64) WorkerStatus {
   std::uint64_t stash_total;       ///< messages ever set aside
   std::uint64_t full_inbox_total;  ///< times a send found the receiver's inbox full
   std::uint64_t hlc;               ///< newest stamp
-  std::uint64_t pad[3];
+  std::uint64_t live;              ///< actors
+  std::uint32_t waits_for;         ///< worker whose inbox is full, or kWaitsForNobody
+  std::uint32_t shortage;          ///< Shortage
+  std::uint64_t timers;            ///< pending timers and asks
 };
 static_assert(sizeof(WorkerStatus) == 128);
 

@@ -32,6 +32,8 @@ class Executor {
   [[nodiscard]] virtual const ProgramInfo& program() const = 0;
   /// Largest number of workers that are certain to run at the same time.
   [[nodiscard]] virtual std::uint32_t max_workers() const = 0;
+  /// Lanes of a worker's group.
+  [[nodiscard]] virtual std::uint32_t lanes() const { return 1; }
   /// Workers to use when the user names none.
   [[nodiscard]] virtual std::uint32_t default_workers() const = 0;
 

@@ -158,6 +158,14 @@ class MpscProducer {
     // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::peek
     store_release<S>(slots_.commit_word(position), position + 1);
   }
+  /// Whether a ticket could be had now; others may take it first.
+  RK_FN bool has_room() {
+    // relaxed: a hint
+    const std::uint64_t ticket = load_relaxed<S>(words_->tail);
+    // acquire: as in try_claim
+    consumed_cache_ = load_acquire<S>(words_->consumed);
+    return in_use(ticket) < slots_.capacity();
+  }
   RK_FN std::uint64_t capacity() const { return slots_.capacity(); }
 
  private:

@@ -30,6 +30,7 @@ inline constexpr std::uint16_t kSlotFree = 1;       ///< no actor lives here
 inline constexpr std::uint16_t kSlotGrave = 2;      ///< with kSlotFree: `id` lived here and is dead
 inline constexpr std::uint16_t kSlotSuspended = 4;  ///< failed: handles nothing until restarted
 inline constexpr std::uint16_t kSlotStepTimers = 8;  ///< set timers that count its messages
+inline constexpr std::uint16_t kSlotInBatch = 16;    ///< its handler runs or is about to
 
 struct SlotHeader {
   ActorId id;           ///< free: the dead one's (kSlotGrave), else generation 0
@@ -40,13 +41,19 @@ struct SlotHeader {
   std::uint32_t field_bytes;      ///< all that trails the state, from align_up(state_bytes, 16) on:
                                   ///< the actor's field, then its type's extra_bytes
   std::uint32_t source_sequence;  ///< number of the newest message sent by this actor
-  std::uint32_t stashed;          ///< messages set aside; transient, counted anew from the stash
+  std::uint16_t stashed;          ///< messages set aside; transient, counted anew from the stash
+  std::uint16_t stash_pass;       ///< newest look through the stash that passed one over; transient
   std::uint32_t touched_epoch;  ///< colour of its worker at the newest handler; 0: none in this run
   std::uint64_t handled;        ///< messages handled by this actor since it was spawned
   std::uint64_t hlc;            ///< stamp of the newest handled message
 };
 static_assert(sizeof(SlotHeader) == 48 && std::is_trivially_copyable_v<SlotHeader>);
 static_assert(offsetof(SlotHeader, handled) == 32);
+
+/// True for a grave whose generations are all given out: its place is never used again.
+RK_FN constexpr bool is_used_up(ActorId id, std::uint16_t flags) {
+  return (flags & kSlotGrave) != 0 && id.generation() >= 0xFFFu - 1;
+}
 
 /// Bytes of a slot with its header, from the start of this slot to the start of the next.
 RK_FN constexpr std::uint64_t slot_stride(std::uint64_t state_bytes, std::uint64_t field_bytes) {

@@ -21,8 +21,11 @@ inline constexpr std::uint32_t kMaxWorkers = 255;
 /// Sizes of every bounded thing. Slot counts are rounded up to powers of two.
 struct Capacities {
   std::uint32_t inbox_slots = 8192;   ///< per worker; the host may fill it to half
+  std::uint32_t local_slots = 8192;   ///< per worker: messages to actors of the same worker
+  std::uint32_t control_slots = 256;  ///< per worker: messages of control priority, commands
   std::uint32_t outbox_slots = 1024;  ///< per worker
   std::uint32_t stash_slots = 1024;   ///< per worker
+  std::uint32_t timer_slots = 256;    ///< per worker: timers and asks that wait for their time
   std::uint32_t slab_blocks = 64;     ///< per worker
   std::uint32_t slab_block_bytes = 1024;
   std::uint32_t h2k_slots = 4096;
@@ -39,16 +42,40 @@ struct BlockReturn {
 };
 static_assert(sizeof(BlockReturn) == 16);
 
+/// A timer's place in the heap: ordered by `due`; `slot` is where its message waits.
+struct TimerEntry {
+  std::uint64_t due;
+  std::uint32_t slot;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(TimerEntry) == 16);
+
+/// Free places of one actor type on one worker: a stack of actor indexes.
+struct PlacePool {
+  std::uint32_t* free;
+  std::uint32_t count;
+  std::uint32_t capacity;  ///< places of this type on this worker, whoever lives there
+};
+static_assert(sizeof(PlacePool) == 16);
+
 /// What one worker needs. Pointers are device addresses (host memory is mapped at the same
 /// address).
 struct WorkerView {
   SaveUnit* units;
   std::uint64_t unit_count;
-  std::uint64_t slot_count;
+  std::uint64_t slot_count;  ///< places, whether somebody lives there or not
+  std::uint64_t live_count;  ///< actors at launch
   std::uint64_t slot_bytes;  ///< of all its slots
+  PlacePool* pools;          ///< by actor type, private
 
   StridedSlots inbox;
   RingWords* inbox_words;
+  StridedSlots control;
+  RingWords* control_words;
+  std::byte* local;   ///< local_slots messages, private
+  std::byte* timers;  ///< timer_slots messages, private
+  TimerEntry* timer_heap;  ///< timer_slots entries, private
+  std::byte* stage;   ///< what the lanes of a batch send, until lane 0 stamps it; private
   std::byte* outbox;  ///< outbox_slots messages, private
   std::byte* stash;   ///< stash_slots messages, private
   std::byte* replay;  ///< restored messages, private
@@ -63,7 +90,7 @@ struct WorkerView {
   std::uint32_t slab_blocks;
 
   CutChannel* channels;  ///< workers + 1, private: running counters
-  InboxProducer* peers;  ///< workers, private: this worker's sending ends
+  InboxProducer* peers;  ///< 2 per worker, private: its sending ends to their inboxes, then control
 
   StridedSlots k2h;
   RingWords* k2h_words;
@@ -87,7 +114,7 @@ struct SystemView {
   RingWords* h2k_words;
   std::byte* dispatcher_ring;
   StreamWords* dispatcher_words;
-  InboxProducer* dispatcher_peers;
+  InboxProducer* dispatcher_peers;  ///< as WorkerView::peers
 
   std::uint64_t seed;
   std::uint32_t base_epoch;  ///< epoch at launch: 0, or that of the restored checkpoint

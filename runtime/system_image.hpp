@@ -18,12 +18,13 @@
 
 namespace rk {
 
-/// One actor to place.
+/// One place, and who lives there.
 struct ActorPlan {
   ActorId id;
   std::uint32_t worker = 0;
   std::uint32_t type = 0;
-  std::uint32_t field_bytes = 0;
+  std::uint32_t field_bytes = 0;  ///< SlotHeader::field_bytes
+  std::uint16_t flags = 0;        ///< kSlotFree, kSlotGrave, kSlotSuspended
 };
 
 /// A restored message to place: `slot` is message_slot_bytes long, `block` may be empty.

@@ -22,36 +22,48 @@ HostLane::HostLane(const SystemView& system, const std::vector<std::uint64_t>& r
   }
 }
 
-Result<void> HostLane::send(ActorId to, std::uint8_t tag, const std::byte* payload,
+Result<void> HostLane::send(const HostMessage& message, const std::byte* payload,
                             std::uint32_t payload_bytes) {
-  return send_coloured(static_cast<std::uint16_t>(epoch_), to, tag, payload, payload_bytes);
+  return send_coloured(static_cast<std::uint16_t>(epoch_), message, payload, payload_bytes);
 }
 
-Result<void> HostLane::send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag,
+/// Worker that counts what is sent to `to`; none for ids that no place has.
+std::optional<std::uint32_t> HostLane::worker_of(ActorId to) const {
+  if (is_worker_address(to) && to.generation() < system_.worker_count) return to.generation();
+  if (to.index() >= system_.actor_count || system_.actors[to.index()].slot == nullptr) return {};
+  const ActorEntry& entry = system_.actors[to.index()];
+  // generations only grow: an older one than at the start is dead for certain
+  if (entry.generation != kNoGeneration && to.generation() < entry.generation) return {};
+  return entry.worker;
+}
+
+Result<void> HostLane::send_coloured(std::uint16_t colour, const HostMessage& message,
                                      const std::byte* payload, std::uint32_t payload_bytes) {
-  if (to.index() >= system_.actor_count || system_.actors[to.index()].slot == nullptr ||
-      system_.actors[to.index()].generation != to.generation()) {
-    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(to.word) +
+  const auto worker = worker_of(message.to);
+  if (!worker) {
+    return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(message.to.word) +
                                           "; send to a reference from spawn()");
   }
   if (!h2k_.has_room()) {
     return fail(ErrorCode::would_block,
                 "the host-to-kernel ring is full; try again, or raise Capacities::h2k_slots");
   }
-  std::byte* slot = h2k_.claim();
-  auto& header = *reinterpret_cast<MessageHeader*>(slot);
+  const MessageView view{h2k_.claim(), system_.message_slot_bytes};
+  auto& header = view.header();
   header.hlc = clock_.tick(wall_clock_us()).word;
-  header.dst = to;
+  header.dst = message.to;
   header.src = kHostId;
   header.source_sequence = ++source_sequence_;
   header.epoch = colour;
-  header.tag = tag;
-  header.flags = 0;
-  std::byte* inline_payload = slot + sizeof(MessageHeader);
-  std::memcpy(inline_payload, payload, payload_bytes);
-  std::memset(inline_payload + payload_bytes, 0,
+  header.tag = message.tag;
+  header.flags = message.flags;
+  std::memcpy(view.payload(), payload, payload_bytes);
+  std::memset(view.payload() + payload_bytes, 0,
               system_.message_slot_bytes - sizeof(MessageHeader) - payload_bytes);
-  ++channels_[system_.actors[to.index()].worker].sent;
+  view.envelope() = Envelope{message.due, message.correlation,
+                             Route{static_cast<std::uint8_t>(message.kind), 0, kHostChannel,
+                                   static_cast<std::uint8_t>(*worker)}};
+  ++channels_[*worker].sent;
   ++sent_;
   h2k_.publish();
   return {};

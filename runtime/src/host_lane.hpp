@@ -15,10 +15,21 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 namespace rk {
+
+/// A message of the host before it is stamped.
+struct HostMessage {
+  ActorId to{};
+  std::uint8_t tag = 0;
+  std::uint8_t flags = 0;  ///< kFlagControl, kFlagSystem
+  MessageKind kind = MessageKind::plain;
+  std::uint32_t correlation = 0;
+  std::uint64_t due = 0;
+};
 
 class HostLane {
  public:
@@ -37,10 +48,10 @@ class HostLane {
   // -------------------------------------------------------------------------------------------
 
   /// would_block when the H2K ring is full; not_found when no such actor exists.
-  Result<void> send(ActorId to, std::uint8_t tag, const std::byte* payload,
+  Result<void> send(const HostMessage& message, const std::byte* payload,
                     std::uint32_t payload_bytes);
   /// As send, but with a colour read earlier: the planted bug `no_lane_lock`.
-  Result<void> send_coloured(std::uint16_t colour, ActorId to, std::uint8_t tag,
+  Result<void> send_coloured(std::uint16_t colour, const HostMessage& message,
                              const std::byte* payload, std::uint32_t payload_bytes);
   [[nodiscard]] bool has_room() { return h2k_.has_room(); }
 
@@ -67,6 +78,7 @@ class HostLane {
   [[nodiscard]] std::uint64_t refused_stamps() const { return refused_stamps_; }
 
  private:
+  [[nodiscard]] std::optional<std::uint32_t> worker_of(ActorId to) const;
   void publish_control();
 
   SystemView system_;

@@ -233,10 +233,10 @@ Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* 
     const auto colour = static_cast<std::uint16_t>(impl.lane->epoch());
     std::this_thread::sleep_for(std::chrono::microseconds(20));
     const std::lock_guard lock(impl.lane->mutex);
-    return impl.lane->send_coloured(colour, to, tag, payload, bytes);
+    return impl.lane->send_coloured(colour, {.to = to, .tag = tag}, payload, bytes);
   }
   const std::lock_guard lock(impl.lane->mutex);
-  return impl.lane->send(to, tag, payload, bytes);
+  return impl.lane->send({.to = to, .tag = tag}, payload, bytes);
 }
 
 Result<void> Runtime::atomically(const std::function<Result<void>(Feed&)>& f) {

@@ -34,7 +34,7 @@ class LaneFeed final : public Feed {
  protected:
   Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
                           std::uint32_t bytes) override {
-    return lane_.send_coloured(colour_, to, tag, payload, bytes);
+    return lane_.send_coloured(colour_, {.to = to, .tag = tag}, payload, bytes);
   }
 
  private:

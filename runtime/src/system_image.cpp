@@ -102,8 +102,16 @@ struct Regions {
     SaveUnit* units;
     std::byte* slots;
     std::byte* page_hashes;
+    PlacePool* pools;
+    std::uint32_t* free_places;
     std::byte* inbox;
     RingWords* inbox_words;
+    std::byte* control;
+    RingWords* control_words;
+    std::byte* local;
+    std::byte* timers;
+    TimerEntry* timer_heap;
+    std::byte* stage;
     std::byte* outbox;
     std::byte* stash;
     std::byte* replay;
@@ -137,13 +145,14 @@ std::uint64_t slab_blocks(const Capacities& capacity, const WorkerPlan& worker) 
 }
 
 Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity,
-                       std::uint32_t slot_bytes, std::uint32_t actor_count,
+                       const ProgramInfo& program, std::uint32_t lanes, std::uint32_t actor_count,
                        const std::vector<WorkerPlan>& workers) {
+  const std::uint32_t slot_bytes = program.message_slot_bytes;
   Regions r{};
   r.control = bump.take<DeviceControl>(1);
   r.actors = bump.take<ActorEntry>(std::max(actor_count, 1u));
   r.views = bump.take<WorkerView>(plan.workers);
-  r.dispatcher_peers = bump.take<InboxProducer>(plan.workers);
+  r.dispatcher_peers = bump.take<InboxProducer>(2 * plan.workers);
   r.dispatcher_ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
   for (std::uint32_t w = 0; w < plan.workers; ++w) {
     const std::uint64_t blocks = slab_blocks(capacity, workers[w]);
@@ -151,8 +160,16 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     p.units = bump.take<SaveUnit>(workers[w].units.size());
     p.slots = bump.take<std::byte>(workers[w].slot_bytes);
     p.page_hashes = bump.take<std::byte>(workers[w].page_hash_bytes);
+    p.pools = bump.take<PlacePool>(program.types.size());
+    p.free_places = bump.take<std::uint32_t>(workers[w].actors.size());
     p.inbox_words = bump.take<RingWords>(1);
     p.inbox = bump.take<std::byte>(std::uint64_t{capacity.inbox_slots} * slot_bytes);
+    p.control_words = bump.take<RingWords>(1);
+    p.control = bump.take<std::byte>(std::uint64_t{capacity.control_slots} * slot_bytes);
+    p.local = bump.take<std::byte>(std::uint64_t{capacity.local_slots} * slot_bytes);
+    p.timers = bump.take<std::byte>(std::uint64_t{capacity.timer_slots} * slot_bytes);
+    p.timer_heap = bump.take<TimerEntry>(capacity.timer_slots);
+    p.stage = bump.take<std::byte>(lanes == 1 ? 0 : std::uint64_t{lanes} * program.lane_sends * slot_bytes);
     p.outbox = bump.take<std::byte>(std::uint64_t{capacity.outbox_slots} * slot_bytes);
     p.stash = bump.take<std::byte>(std::uint64_t{capacity.stash_slots} * slot_bytes);
     p.replay =
@@ -163,7 +180,7 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
                                           sizeof(BlockReturn));
     p.slab_free = bump.take<std::uint32_t>(blocks);
     p.channels = bump.take<CutChannel>(plan.workers + 1);
-    p.peers = bump.take<InboxProducer>(plan.workers);
+    p.peers = bump.take<InboxProducer>(2 * plan.workers);
     p.ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
     r.workers.push_back(p);
   }
@@ -209,6 +226,36 @@ Result<void> place_units(Executor& executor, const SystemPlan& plan, WorkerPlan&
                         worker.units.size() * sizeof(SaveUnit));
 }
 
+/// The free places of each type, lowest index on top, and how many actors live.
+Result<void> place_pools(Executor& executor, const SystemPlan& plan, const WorkerPlan& worker,
+                         const Regions::PerWorker& region, std::uint64_t& live_count) {
+  const std::size_t types = executor.program().types.size();
+  std::vector<std::vector<std::uint32_t>> free(types);
+  std::vector<PlacePool> pools(types);
+  for (auto at = worker.actors.rbegin(); at != worker.actors.rend(); ++at) {
+    const ActorPlan& actor = plan.actors[*at];
+    ++pools[actor.type].capacity;
+    if ((actor.flags & kSlotFree) == 0) {
+      ++live_count;
+    } else if (!is_used_up(actor.id, actor.flags)) {
+      free[actor.type].push_back(actor.id.index());
+    }
+  }
+  std::uint32_t* to = region.free_places;
+  for (std::size_t type = 0; type < types; ++type) {
+    pools[type].free = to;
+    pools[type].count = static_cast<std::uint32_t>(free[type].size());
+    to += pools[type].capacity;
+    if (free[type].empty()) continue;
+    RK_TRY(executor.write(reinterpret_cast<std::byte*>(pools[type].free),
+                          reinterpret_cast<const std::byte*>(free[type].data()),
+                          free[type].size() * sizeof(std::uint32_t)));
+  }
+  return executor.write(reinterpret_cast<std::byte*>(region.pools),
+                        reinterpret_cast<const std::byte*>(pools.data()),
+                        types * sizeof(PlacePool));
+}
+
 Result<void> write_slots(Executor& executor, const SystemPlan& plan, const WorkerPlan& worker,
                          std::byte* slots, const FillSlot& fill) {
   const ProgramInfo& program = executor.program();
@@ -223,11 +270,13 @@ Result<void> write_slots(Executor& executor, const SystemPlan& plan, const Worke
     auto* header = reinterpret_cast<SlotHeader*>(base + worker.offsets[i]);
     *header = SlotHeader{};
     header->id = actor.id;
-    header->type = actor.type;
+    header->type = static_cast<std::uint16_t>(actor.type);
+    header->flags = actor.flags;
     header->unit = worker.unit_of[i];
     header->state_bytes = program.types[actor.type].state_bytes;
     header->field_bytes = actor.field_bytes;
-    fill(worker.actors[i], *header, slot_state(header), slot_field(header));
+    if ((actor.flags & kSlotFree) == 0)
+      fill(worker.actors[i], *header, slot_state(header), slot_field(header));
   }
   if (!staged.empty()) RK_TRY(executor.write(slots, staged.data(), staged.size()));
   return {};
@@ -255,9 +304,12 @@ Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capa
     view.header().seq = 0;
     view.header().epoch = static_cast<std::uint16_t>(plan.base_epoch);
     view.header().flags =
-        static_cast<std::uint8_t>((message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
+        static_cast<std::uint8_t>((view.header().flags & (kFlagControl | kFlagSystem)) |
+                                  (message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
+    view.route().from = kHostChannel;
+    view.route().to = static_cast<std::uint8_t>(w);
     if (!message.block.empty()) {
-      view.block() = BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), 0};
+      view.block() = BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), view.route()};
       RK_TRY(executor.write(region.slab + std::uint64_t{block} * capacity.slab_block_bytes,
                             message.block.data(), message.block.size()));
       ++block;
@@ -272,17 +324,24 @@ Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capa
 Result<Capacities> round_capacities(const Capacities& capacity) {
   constexpr std::uint32_t kMostEntries = 1u << 26;
   constexpr std::uint64_t kMostRingBytes = 1ull << 40;
-  if (std::max({capacity.inbox_slots, capacity.outbox_slots, capacity.stash_slots,
-                capacity.h2k_slots, capacity.k2h_slots, capacity.slab_blocks}) > kMostEntries ||
+  constexpr std::uint32_t kMostStashed = 1u << 15;  // SlotHeader counts them in 16 bits
+  constexpr std::uint32_t kMostTimers = 1u << 16;   // a correlation names its timer's slot
+  if (std::max({capacity.inbox_slots, capacity.local_slots, capacity.control_slots,
+                capacity.outbox_slots, capacity.h2k_slots, capacity.k2h_slots,
+                capacity.slab_blocks}) > kMostEntries ||
+      capacity.stash_slots > kMostStashed || capacity.timer_slots > kMostTimers ||
       capacity.slab_block_bytes > kMaxRecordPayload / 2 ||
       capacity.snapshot_ring_bytes > kMostRingBytes) {
     return fail(ErrorCode::invalid_argument,
-                "Capacities: queues and slabs hold at most 2^26 entries, slab blocks at most 128 "
-                "KiB, snapshot rings at most 1 TiB");
+                "Capacities: queues and slabs hold at most 2^26 entries, stashes 2^15, timer stores "
+                "2^16, slab blocks at most 128 KiB, snapshot rings at most 1 TiB");
   }
   Capacities rounded = capacity;
   const auto round = [](std::uint32_t& slots) { slots = std::bit_ceil(std::max(slots, 2u)); };
   round(rounded.inbox_slots);
+  round(rounded.local_slots);
+  round(rounded.control_slots);
+  round(rounded.timer_slots);
   round(rounded.outbox_slots);
   round(rounded.stash_slots);
   round(rounded.h2k_slots);
@@ -307,6 +366,8 @@ Result<void> check_budgets(const ProgramInfo& program, const Capacities& capacit
                         std::to_string(available) + ")");
       };
       RK_TRY(check("max_sends", message.budget.sends, "outbox_slots", capacity.outbox_slots));
+      RK_TRY(check("max_sends", message.budget.sends, "local_slots", capacity.local_slots));
+      RK_TRY(check("max_timers", message.budget.timers, "timer_slots", capacity.timer_slots));
       RK_TRY(check("max_blocks", message.budget.blocks, "slab_blocks", capacity.slab_blocks));
       RK_TRY(check("max_host_sends", message.budget.host_sends, "k2h_slots", capacity.k2h_slots));
     }
@@ -345,14 +406,14 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
 
   Bump device_size;
   Bump host_size;
-  (void)device_regions(device_size, plan, capacity, slot_bytes, actor_count, workers);
+  (void)device_regions(device_size, plan, capacity, program, executor.lanes(), actor_count, workers);
   (void)host_regions(host_size, plan, capacity, slot_bytes);
   RK_TRY_ASSIGN(const ExecutorMemory memory,
                 executor.allocate(device_size.bytes(), host_size.bytes()));
   Bump device_bump(memory.device);
   Bump host_bump(memory.host);
   const Regions device =
-      device_regions(device_bump, plan, capacity, slot_bytes, actor_count, workers);
+      device_regions(device_bump, plan, capacity, program, executor.lanes(), actor_count, workers);
   const HostRegions host = host_regions(host_bump, plan, capacity, slot_bytes);
 
   std::vector<ActorEntry> table(std::max(actor_count, 1u));
@@ -364,9 +425,13 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     RK_TRY(place_units(executor, plan, worker, d));
     for (std::size_t i = 0; i < worker.actors.size(); ++i) {
       const ActorPlan& actor = plan.actors[worker.actors[i]];
-      table[actor.id.index()] = ActorEntry{
-          reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]), w, actor.id.generation()};
+      const bool is_free = (actor.flags & kSlotFree) != 0;
+      table[actor.id.index()] =
+          ActorEntry{reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]), w,
+                     is_free ? kNoGeneration : actor.id.generation()};
     }
+    std::uint64_t live_count = 0;
+    RK_TRY(place_pools(executor, plan, worker, d, live_count));
     const std::uint64_t blocks = slab_blocks(capacity, worker);
     std::vector<std::uint32_t> free_blocks(capacity.slab_blocks);
     std::iota(free_blocks.rbegin(), free_blocks.rend(), 0u);
@@ -383,9 +448,17 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     view.units = d.units;
     view.unit_count = worker.units.size();
     view.slot_count = worker.actors.size();
+    view.live_count = live_count;
+    view.pools = d.pools;
     view.slot_bytes = worker.used_slot_bytes;
     view.inbox = strided(d.inbox, capacity.inbox_slots, slot_bytes);
     view.inbox_words = d.inbox_words;
+    view.control = strided(d.control, capacity.control_slots, slot_bytes);
+    view.control_words = d.control_words;
+    view.local = d.local;
+    view.timers = d.timers;
+    view.timer_heap = d.timer_heap;
+    view.stage = d.stage;
     view.outbox = d.outbox;
     view.stash = d.stash;
     view.replay = d.replay;
