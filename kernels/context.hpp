@@ -3,11 +3,11 @@
 // A handler runs to completion on every lane of its group: by its actor type's grain that is the
 // worker's whole group, 32 lanes of it or one. Calls marked *collective* are made by all lanes with
 // the same arguments; their effect happens once. State that several lanes write must be written by
-// one of them (`leader()`), with ctx.sync() between dependent steps. On the host a group has one lane
-// and none of this costs anything.
+// one of them (`leader()`), with ctx.sync() between dependent steps. On the host a group has one
+// lane and none of this costs anything.
 //
-// Where a worker runs several handlers side by side (a batch, grain below block) each stages what it
-// sends and lane 0 stamps it afterwards, handler by handler: `Staged`.
+// Where a worker runs several handlers side by side (a batch, grain below block) each stages what
+// it sends and lane 0 stamps it afterwards, handler by handler: `Staged`.
 #pragma once
 
 #include <ringkernel/kernels/rng.hpp>
@@ -142,9 +142,9 @@ class Context {
     if constexpr (!planted(Mutant::no_barrier)) group_.sync();
     emit(Draft{.to = to.id, .tag = M::tag, .block = &block.ref}, message);
   }
-  /// Sends if that takes nothing away from what the handler still may send, and the receiver's queue
-  /// has room now; for those who have something else to do. Collective. The lane that leads learns
-  /// the truth, the others too.
+  /// Sends if that takes nothing away from what the handler still may send, and the receiver's
+  /// queue has room now; for those who have something else to do. Collective. The lane that leads
+  /// learns the truth, the others too.
   template <class A, class M>
   [[nodiscard]] RK_FN bool try_send(ref<A> to, const M& message) {
     static_assert(!Staged, "try_send needs a worker for itself: grain block");
@@ -219,9 +219,8 @@ class Context {
   /// Of the ask or answer being handled; 0 for other messages.
   [[nodiscard]] RK_FN std::uint32_t correlation() const {
     const MessageKind kind = message_.route().message_kind();
-    return kind == MessageKind::ask || kind == MessageKind::reply
-               ? message_.envelope().correlation
-               : 0;
+    return kind == MessageKind::ask || kind == MessageKind::reply ? message_.envelope().correlation
+                                                                  : 0;
   }
 
   /// Sends `message` when `delay_us` microseconds of the worker's clock have passed. Takes one
@@ -229,11 +228,10 @@ class Context {
   template <class A, class M>
   RK_FN void send_after(std::uint64_t delay_us, ref<A> to, const M& message) {
     check_handles<A, M>();
-    set_timer(Draft{.to = to.id,
-                    .tag = M::tag,
-                    .kind = MessageKind::timer_us,
-                    .due = now_us() + delay_us},
-              message);
+    set_timer(
+        Draft{
+            .to = to.id, .tag = M::tag, .kind = MessageKind::timer_us, .due = now_us() + delay_us},
+        message);
   }
   /// Sends `message` when this actor has handled `steps` more messages, this one not counted: the
   /// same for any clock and worker count. It waits for ever if they never come. Takes one timer.
@@ -291,15 +289,16 @@ class Context {
   }
   /// Ends this actor when the handler has returned. Collective.
   RK_FN void stop() { outcome_.stops = true; }
-  /// Fails this handler. A supervised actor is suspended, its message kept, and its supervisor told;
-  /// else the run ends with ErrorCode::handler_failed, naming actor, message and `code`. Collective.
+  /// Fails this handler. A supervised actor is suspended, its message kept, and its supervisor
+  /// told; else the run ends with ErrorCode::handler_failed, naming actor, message and `code`.
+  /// Collective.
   RK_FN void fail(std::uint32_t code) { raise(Fault::failed, code); }
   /// Links this actor and `peer`: the death of one fails the other. Both types declare `max_links`.
   /// Takes one send. Collective.
   RK_FN void link(ActorId peer) { relate(peer, LinkKind::link, LinkKind::link); }
   RK_FN void unlink(ActorId peer) { end_relation(peer, LinkKind::link, LinkKind::link); }
-  /// A Down comes when `peer` dies, at once if it is dead. Both types declare `max_links`. Takes one
-  /// send. Collective.
+  /// A Down comes when `peer` dies, at once if it is dead. Both types declare `max_links`. Takes
+  /// one send. Collective.
   RK_FN void monitor(ActorId peer) { relate(peer, LinkKind::watches, LinkKind::watched_by); }
   RK_FN void demonitor(ActorId peer) {
     end_relation(peer, LinkKind::watches, LinkKind::watched_by);
@@ -366,8 +365,8 @@ class Context {
     if (draft.block != nullptr && !worker_.hand_over(*draft.block))
       return raise(Fault::block_not_owned, draft.block->block);
     if constexpr (Staged) {
-      worker_.stage(slot_, draft, reinterpret_cast<const std::byte*>(&message), sizeof(M),
-                    stage_, staged_++);
+      worker_.stage(slot_, draft, reinterpret_cast<const std::byte*>(&message), sizeof(M), stage_,
+                    staged_++);
     } else {
       worker_.send(slot_, draft, reinterpret_cast<const std::byte*>(&message), sizeof(M));
     }

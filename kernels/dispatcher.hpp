@@ -109,8 +109,7 @@ class Dispatcher {
       const MessageHeader& header = message.header();
       const bool is_control = (header.flags & kFlagControl) != 0;
       InboxProducer& peer =
-          system_->dispatcher_peers[message.route().to +
-                                    (is_control ? system_->worker_count : 0)];
+          system_->dispatcher_peers[message.route().to + (is_control ? system_->worker_count : 0)];
       std::uint64_t position = 0;
       std::byte* to = peer.try_claim(position, peer.capacity() / 2);
       if (to == nullptr) break;

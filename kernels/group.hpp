@@ -2,9 +2,9 @@
 // here are the host's.
 //
 // A group offers rank(), size(), sync(), broadcast(value of lane 0), sum(value of each lane). All
-// of them except rank and size are collective: every lane calls them in the same order. A handler of
-// some grain takes lanes_of(grain, size) lanes, so that several run side by side; warp() is the part
-// of the group that a lane is in for one of grain warp.
+// of them except rank and size are collective: every lane calls them in the same order. A handler
+// of some grain takes lanes_of(grain, size) lanes, so that several run side by side; warp() is the
+// part of the group that a lane is in for one of grain warp.
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>

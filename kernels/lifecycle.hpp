@@ -1,11 +1,12 @@
-// Life and death of a worker's actors: spawn, kill, failure and restart, links, dead letters and the
-// commands that ask for them. All of it is rare beside messages and runs on lane 0.
+// Life and death of a worker's actors: spawn, kill, failure and restart, links, dead letters and
+// the commands that ask for them. All of it is rare beside messages and runs on lane 0.
 //
 // Invariants:
 //  1. A slot's save unit is saved before anything here changes it (Worker::ensure_saved).
-//  2. A failed actor is suspended with the state it restarts from, before its supervisor is told. So a
-//  cut never holds a half-changed state.
-//  3. Every Failed is answered: by its supervisor's command or, if there is none any more, by a kill.
+//  2. A failed actor is suspended with the state it restarts from, before its supervisor is told.
+//  So a cut never holds a half-changed state.
+//  3. Every Failed is answered: by its supervisor's command or, if there is none any more, by a
+//  kill.
 //  4. What a death or failure sends was reserved when the message that caused it was taken
 //  (Worker::kOwnSends).
 #pragma once
@@ -166,13 +167,14 @@ class Lifecycle {
       const Link link = trail.links()[i];
       if (link.kind == LinkKind::none) continue;
       if (link.kind == LinkKind::watches) {
-        notify(w, slot, link.peer, static_cast<std::uint8_t>(CommandTag::unlink), kFlagSystem,
-               Command{.actor = slot.id, .value = static_cast<std::uint32_t>(LinkKind::watched_by)});
+        notify(
+            w, slot, link.peer, static_cast<std::uint8_t>(CommandTag::unlink), kFlagSystem,
+            Command{.actor = slot.id, .value = static_cast<std::uint32_t>(LinkKind::watched_by)});
       } else {
-        const LinkKind theirs =
-            link.kind == LinkKind::link ? LinkKind::link : LinkKind::watches;
-        notify(w, slot, link.peer, static_cast<std::uint8_t>(CommandTag::down), kFlagSystem,
-               Command{.actor = slot.id, .code = code, .value = static_cast<std::uint32_t>(theirs)});
+        const LinkKind theirs = link.kind == LinkKind::link ? LinkKind::link : LinkKind::watches;
+        notify(
+            w, slot, link.peer, static_cast<std::uint8_t>(CommandTag::down), kFlagSystem,
+            Command{.actor = slot.id, .code = code, .value = static_cast<std::uint32_t>(theirs)});
       }
     }
   }
@@ -283,8 +285,9 @@ class Lifecycle {
     view.header().tag = static_cast<std::uint8_t>(envelope.due >> 32);
     view.header().flags = 0;
     view.header().epoch = static_cast<std::uint16_t>(w.epoch_);
-    view.envelope() = Envelope{0, 0, Route{0, 0, static_cast<std::uint8_t>(w.index_),
-                                           static_cast<std::uint8_t>(w.index_)}};
+    view.envelope() = Envelope{
+        0, 0,
+        Route{0, 0, static_cast<std::uint8_t>(w.index_), static_cast<std::uint8_t>(w.index_)}};
     w.count_sent(w.index_);
     w.mailbox_.local.push();
     const Spawned born{slot->id, envelope.correlation};
@@ -301,8 +304,8 @@ class Lifecycle {
     }
   }
 
-  /// Sends a message that cannot be obeyed to `to` as another one. It keeps its source and sequence,
-  /// which only its old destination had seen.
+  /// Sends a message that cannot be obeyed to `to` as another one. It keeps its source and
+  /// sequence, which only its old destination had seen.
   template <class M>
   RK_FN static void bounce(Worker& w, const MessageView& message, ActorId to, std::uint8_t tag,
                            std::uint8_t flags, const M& payload) {

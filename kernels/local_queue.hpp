@@ -1,5 +1,5 @@
-// The plain FIFO of a worker: messages between actors of the same worker. One thread at both ends, so
-// no commit words and no atomics.
+// The plain FIFO of a worker: messages between actors of the same worker. One thread at both ends,
+// so no commit words and no atomics.
 #pragma once
 
 #include <ringkernel/runtime/system.hpp>

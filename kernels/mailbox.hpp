@@ -1,5 +1,5 @@
-// The receiving half of a worker: control inbox, stash, replay list, local FIFO and inbox, and which
-// message comes next.
+// The receiving half of a worker: control inbox, stash, replay list, local FIFO and inbox, and
+// which message comes next.
 //
 // Invariants:
 //  1. Per (sender, receiver) pair and lane, messages are handled in the order in which they were
@@ -56,8 +56,8 @@ class Mailbox {
     return {};
   }
 
-  /// The message `ahead` places behind the front of the local FIFO or the inbox; none if there is none
-  /// yet.
+  /// The message `ahead` places behind the front of the local FIFO or the inbox; none if there is
+  /// none yet.
   RK_FN MessageView peek(Source source, std::uint32_t ahead) const {
     if (source == Source::inbox) return view(inbox_.peek(inbox_.position() + ahead));
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
@@ -81,7 +81,7 @@ class Mailbox {
   }
 
   /// Replayed messages that wait.
-  [[nodiscard]] RK_FN bool is_replaying() const { return replayed_ < replay_count_; }
+  [[nodiscard]] RK_FN std::uint64_t replays_left() const { return replay_count_ - replayed_; }
 
   // --- the cut's sweep
 

@@ -32,9 +32,8 @@ class Outbox {
     }
   }
 
-  [[nodiscard]] RK_FN std::uint32_t size() const {
-    return static_cast<std::uint32_t>(tail_ - head_);
-  }
+  /// Messages that wait.
+  [[nodiscard]] RK_FN std::uint32_t size() const { return size_; }
   [[nodiscard]] RK_FN bool has_room(std::uint32_t sends) const {
     return tail_ - head_ + sends <= mask_ + 1;
   }
@@ -66,6 +65,7 @@ class Outbox {
       claim.inbox->publish(claim.position);
     } else {
       ++tail_;
+      ++size_;
     }
   }
 
@@ -96,6 +96,7 @@ class Outbox {
             copy_message(slot, message.slot, SlotBytes);
             peer.publish(ticket);
             header.flags |= kFlagDelivered;
+            --size_;
           } else {
             word |= bit;
             if (waits_for_ == kWaitsForNobody) waits_for_ = message.route().to;
@@ -140,6 +141,7 @@ class Outbox {
   std::uint64_t mask_ = 0;
   std::uint32_t workers_ = 0;
   std::uint32_t waits_for_ = kWaitsForNobody;
+  std::uint32_t size_ = 0;
   SpscProducer<StridedSlots, Scope::system> k2h_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;

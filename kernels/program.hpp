@@ -105,9 +105,9 @@ struct Program {
                              const std::byte* payload, Ctx& ctx) {
     bool known = false;
     std::uint32_t index = 0;
-    (void)((index++ == type && (known = run(typename As::messages{}, tag,
-                                            *reinterpret_cast<As*>(state), payload, ctx),
-                                true)) ||
+    (void)((index++ == type &&
+            (known = run(typename As::messages{}, tag, *reinterpret_cast<As*>(state), payload, ctx),
+             true)) ||
            ...);
     return known;
   }

@@ -4,7 +4,8 @@
 // Invariants:
 //  1. Per actor, messages leave in the order in which they came. Those of other actors pass them.
 //  2. While an actor has messages here (SlotHeader::stashed), later ones to it come here too.
-//  3. A look starts at the oldest entry and passes over actors that could not go on in the same look
+//  3. A look starts at the oldest entry and passes over actors that could not go on in the same
+//  look
 //     (SlotHeader::stash_pass), so an entry never overtakes an older one of its actor.
 #pragma once
 
@@ -48,8 +49,8 @@ class Stash {
     while (head_ != tail_ && is_gone(head_)) ++head_;
   }
 
-  /// The next entry to look at, from where the last call stopped; false at the end of this look: the
-  /// next call starts another.
+  /// The next entry to look at, from where the last call stopped; false at the end of this look:
+  /// the next call starts another.
   RK_FN bool next(std::uint64_t& position) {
     if (cursor_ < head_) cursor_ = head_;
     for (; cursor_ != tail_; ++cursor_) {

@@ -26,7 +26,9 @@ class Timers {
     return count_ + timers <= slots_;
   }
   /// When the first one is due, in microseconds; kNever if none is.
-  [[nodiscard]] RK_FN std::uint64_t first_due() const { return count_ == 0 ? kNever : heap_[0].due; }
+  [[nodiscard]] RK_FN std::uint64_t first_due() const {
+    return count_ == 0 ? kNever : heap_[0].due;
+  }
   [[nodiscard]] RK_FN MessageView first() const { return at(heap_[0].slot); }
 
   /// Slot of the next timer: an ask's correlation names it. Precondition: has_room(1).
@@ -70,8 +72,8 @@ class Timers {
     // restored asks keep their correlation but not their slot
     return find_if(is_it);
   }
-  /// A timer in steps of `actor` that is due after it handled `handled` messages, or none. `is_last`
-  /// tells that it has no other.
+  /// A timer in steps of `actor` that is due after it handled `handled` messages, or none.
+  /// `is_last` tells that it has no other.
   RK_FN MessageView due_in_steps(ActorId actor, std::uint64_t handled, bool& is_last) const {
     MessageView due{};
     std::uint32_t found = 0;

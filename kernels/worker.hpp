@@ -1,23 +1,23 @@
 // The worker loop: one group that owns a set of slots.
 //
-// Lane 0 decides, every lane performs: a turn looks at control, queues and the open cut and picks one
-// Action; the lanes learn it through one broadcast and perform it together. So all queue and protocol
-// state has a single writer, and barriers stand in one place. After a message come others in a burst,
-// without looking at anything else in between. On a group of one thread the whole thing folds into a
-// plain loop.
+// Lane 0 decides, every lane performs: a turn looks at control, queues and the open cut and picks
+// one Action; the lanes learn it through one broadcast and perform it together. So all queue and
+// protocol state has a single writer, and barriers stand in one place. After a message come others
+// in a burst, without looking at anything else in between. On a group of one thread the whole thing
+// folds into a plain loop.
 //
 // Invariants (the cut; Lai & Yang 1987 with message counting after Mattern 1993):
 //  1. A worker takes the cut when it sees the control word, or before it handles a message of a
 //  newer colour.
-//  2. Taking the cut writes counters only. After it a save unit is copied before its next change, or
-//  in the background share of the worker's time.
-//  3. A message handled with an older colour than the worker's crossed the cut: it is recorded, then
-//  handled. Waiting ones are recorded by the background share and take the new colour, so that each
-//  is recorded once and completion never depends on the application's progress.
+//  2. Taking the cut writes counters only. After it a save unit is copied before its next change,
+//  or in the background share of the worker's time.
+//  3. A message handled with an older colour than the worker's crossed the cut: it is recorded,
+//  then handled. Waiting ones are recorded by the background share and take the new colour, so that
+//  each is recorded once and completion never depends on the application's progress.
 //  4. No handler starts without room for everything its message type declares, so no handler ever
 //  waits.
-//  5. A message leaves its place exactly once: handled (received), dead (received, a copy goes to the
-//  host) or set aside.
+//  5. A message leaves its place exactly once: handled (received), dead (received, a copy goes to
+//  the host) or set aside.
 #pragma once
 
 #include <ringkernel/hlc/clock.hpp>
@@ -264,10 +264,11 @@ class Worker {
 
   RK_FN bool decide_read() {
     read_done_ = read_request_;
-    SlotHeader* slot = find_own(ActorId{read_actor_});
-    if (slot == nullptr) return false;
+    const std::uint32_t index = ActorId{read_actor_}.index();
+    if (worker_of(ActorId{read_actor_}) != index_ || index >= system_.actor_count) return false;
+    // whoever lives there now: the host sees whether it is the one it asked for
     action_.kind = Action::Kind::read;
-    action_.slot = slot;
+    action_.slot = system_.actors[index].slot;
     return true;
   }
 
@@ -369,7 +370,8 @@ class Worker {
   /// The next piece of work for the open cut that fits into the ring now.
   RK_FN bool background(Action& action) {
     if (const MessageView old = next_old()) {
-      if (!serializer_.ring().has_room(kSlotBytes + system_.capacity.slab_block_bytes)) return false;
+      if (!serializer_.ring().has_room(kSlotBytes + system_.capacity.slab_block_bytes))
+        return false;
       action.kind = Action::Kind::record;
       action.message = old;
       return true;
@@ -423,7 +425,7 @@ class Worker {
            enough(budget.blocks == 0 || slab_.has_free(budget.blocks), Shortage::slab);
   }
   RK_FN bool enough(bool has, Shortage what) {
-    if (!has) shortage_ = what;
+    if (!has && shortage_ == Shortage::none) shortage_ = what;
     return has;
   }
   /// Messages that the worker itself may send for the actor.
@@ -597,8 +599,7 @@ class Worker {
     action.message = message;
     action.slot = &slot;
     if (open()) {
-      action.crossed =
-          epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch);
+      action.crossed = epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch);
       action.unit = unit_to_save(slot);
     }
     clock_.merge(hlc::Timestamp{message.header().hlc}, wall_us_);
@@ -624,7 +625,9 @@ class Worker {
   RK_FN void extend_batch(Action& action) {
     std::uint32_t most = lanes_ / Group::lanes_of(Program::grain(action.slot->type), lanes_);
     if (most > Group::kMaxBatch) most = Group::kMaxBatch;
-    if (most == 1 || run_state_ != RunState::running || (action.source != Source::local && action.source != Source::inbox)) return;
+    if (most == 1 || run_state_ != RunState::running ||
+        (action.source != Source::local && action.source != Source::inbox))
+      return;
     Budget used{};
     if (!add_to_batch(action, 0, action.message, used)) return;
     for (; action.batch < most; ++action.batch) {
@@ -639,8 +642,7 @@ class Worker {
         break;
       clock_.merge(hlc::Timestamp{message.header().hlc}, wall_us_);
     }
-    if (action.batch == 1)
-      action.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
+    if (action.batch == 1) action.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
   }
   RK_FN bool add_to_batch(const Action& action, std::uint32_t at, const MessageView& message,
                           Budget& used) {
@@ -707,8 +709,8 @@ class Worker {
     if (action.unit != nullptr && planted(Mutant::handle_before_save)) save(group, *action.unit);
     if (group.rank() == 0) {
       if (start != 0) earn(ticks() - start);
-      finish(action.source, action.stash_position, action.message, *action.slot,
-             context.outcome(), known);
+      finish(action.source, action.stash_position, action.message, *action.slot, context.outcome(),
+             known);
     }
   }
 
@@ -721,8 +723,7 @@ class Worker {
   static constexpr std::uint32_t kUnknown = 0xFFFFFFFFu;
 
   RK_FN void handle_batch(Group& group, const Action& action) {
-    const std::uint32_t lanes =
-        Group::lanes_of(Program::grain(action.slot->type), group.size());
+    const std::uint32_t lanes = Group::lanes_of(Program::grain(action.slot->type), group.size());
     const std::uint32_t task = group.rank() / lanes;
     if (task < action.batch) {
       if (lanes == 1) {
@@ -746,11 +747,10 @@ class Worker {
   }
   template <Grain Of, class Lanes>
   RK_FN void run_task(Lanes& lanes, Task& task, std::uint32_t number) {
-    Context<Worker, Lanes, true> context(*this, lanes, *task.slot, task.message,
-                                         stage_of(number));
-    const bool known = Program::template dispatch<Of>(
-        task.slot->type, task.message.header().tag, slot_state(task.slot), task.message.payload(),
-        context);
+    Context<Worker, Lanes, true> context(*this, lanes, *task.slot, task.message, stage_of(number));
+    const bool known =
+        Program::template dispatch<Of>(task.slot->type, task.message.header().tag,
+                                       slot_state(task.slot), task.message.payload(), context);
     if (lanes.rank() != 0) return;
     task.outcome = context.outcome();
     task.staged = known ? context.staged() : kUnknown;
@@ -824,8 +824,8 @@ class Worker {
     ++sent_;
   }
   /// Straight into its place: a stamped temporary that is then copied stalls on its own stores.
-  RK_FN void write(std::byte* place, SlotHeader& from, const Draft& draft,
-                   const std::byte* payload, std::uint32_t bytes, std::uint32_t to) {
+  RK_FN void write(std::byte* place, SlotHeader& from, const Draft& draft, const std::byte* payload,
+                   std::uint32_t bytes, std::uint32_t to) {
     auto& header = *reinterpret_cast<MessageHeader*>(place);
     header.hlc = clock_.tick(wall_us_).word;
     header.source_sequence = ++from.source_sequence;
@@ -846,8 +846,8 @@ class Worker {
     copy_payload(place + sizeof(MessageHeader), payload, bytes);
     if (bytes > kInlineBytes - sizeof(Envelope)) return;  // an output up to the end of its slot
     const MessageView view{place, kSlotBytes};
-    const Route route{static_cast<std::uint8_t>(draft.kind), 0,
-                      static_cast<std::uint8_t>(index_), static_cast<std::uint8_t>(to)};
+    const Route route{static_cast<std::uint8_t>(draft.kind), 0, static_cast<std::uint8_t>(index_),
+                      static_cast<std::uint8_t>(to)};
     if (draft.block != nullptr) {
       view.block() = BlockRef{draft.block->pool, draft.block->block, draft.block->bytes, route};
     } else {
@@ -914,6 +914,7 @@ class Worker {
     store_relaxed<Scope::system>(status.dead, dead_);
     store_relaxed<Scope::system>(status.live, live_);
     store_relaxed<Scope::system>(status.timers, static_cast<std::uint64_t>(timers_.size()));
+    store_relaxed<Scope::system>(status.local, mailbox_.local.size() + mailbox_.replays_left());
     store_relaxed<Scope::system>(status.waits_for, outbox_.waits_for());
     store_relaxed<Scope::system>(status.shortage, static_cast<std::uint32_t>(shortage_));
     store_relaxed<Scope::system>(status.fault_code, fault_code_);
@@ -940,8 +941,8 @@ class Worker {
   static constexpr std::uint32_t kMaxUnsent = 64;
   static constexpr std::int64_t kMaxCreditTicks = 200'000;
   static constexpr std::uint64_t kHeartbeatTicks = 50'000;
-  /// What the worker itself may send when an actor with a Lifeline fails or dies: its supervisor and
-  /// every link, the answer to a command.
+  /// What the worker itself may send when an actor with a Lifeline fails or dies: its supervisor
+  /// and every link, the answer to a command.
   static constexpr std::uint32_t kOwnSends = Program::kAnyLifeline ? Program::kMaxLinks + 2 : 1;
 
   const SystemView system_;

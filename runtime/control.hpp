@@ -57,15 +57,15 @@ static_assert(sizeof(DeviceControl) == 64);
 /// Why a handler ended the run.
 enum class Fault : std::uint32_t {
   none = 0,
-  failed,            ///< ctx.fail(code)
-  too_many_sends,    ///< more sends than the message type declares
-  too_many_blocks,   ///< more slab blocks than the message type declares
-  block_too_large,   ///< a block larger than Capacities::slab_block_bytes
-  too_many_outputs,  ///< more host sends than the message type declares
-  unknown_message,   ///< a tag the actor does not handle
-  block_not_owned,   ///< a block was sent twice, or was not taken by this handler
-  too_many_timers,   ///< more asks and timers than the message type declares
-  too_many_links,    ///< more links and monitors than the actor type declares
+  failed,             ///< ctx.fail(code)
+  too_many_sends,     ///< more sends than the message type declares
+  too_many_blocks,    ///< more slab blocks than the message type declares
+  block_too_large,    ///< a block larger than Capacities::slab_block_bytes
+  too_many_outputs,   ///< more host sends than the message type declares
+  unknown_message,    ///< a tag the actor does not handle
+  block_not_owned,    ///< a block was sent twice, or was not taken by this handler
+  too_many_timers,    ///< more asks and timers than the message type declares
+  too_many_links,     ///< more links and monitors than the actor type declares
   message_too_large,  ///< an untyped message that does not fit the program's slots
 };
 
@@ -74,9 +74,9 @@ inline constexpr std::uint32_t kWaitsForNobody = 0xFFFFFFFFu;
 /// What keeps a worker from handling the message at the front of its queues.
 enum class Shortage : std::uint32_t {
   none = 0,
-  outbox,   ///< waits_for's inbox is full, and so is the outbox
-  local,    ///< its own FIFO is full
-  k2h,      ///< the host does not take outputs
+  outbox,  ///< waits_for's inbox is full, and so is the outbox
+  local,   ///< its own FIFO is full
+  k2h,     ///< the host does not take outputs
   timers,
   slab,
   stash,
@@ -109,7 +109,9 @@ struct alignas(64) WorkerStatus {
   std::uint32_t waits_for;         ///< worker whose inbox is full, or kWaitsForNobody
   std::uint32_t shortage;          ///< Shortage
   std::uint64_t timers;            ///< pending timers and asks
+  std::uint64_t local;             ///< messages in the local FIFO and the replay list now
+  std::uint64_t pad[7];
 };
-static_assert(sizeof(WorkerStatus) == 128);
+static_assert(sizeof(WorkerStatus) == 192);
 
 }  // namespace rk

@@ -1,6 +1,6 @@
 // What trails the field of a supervised or linked actor: its Lifeline, its links and the copy it
-// restarts from. One set of functions for the device, which keeps them up to date, and for the host,
-// which writes the first ones.
+// restarts from. One set of functions for the device, which keeps them up to date, and for the
+// host, which writes the first ones.
 //
 //   slot: header | state | field | Lifeline | Link[max_links] | copy of state | copy of field
 #pragma once

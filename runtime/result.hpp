@@ -30,6 +30,7 @@ enum class ErrorCode : std::uint32_t {
   device_lost,        ///< the device context is gone; the process must end
   locked,             ///< another process owns the checkpoint directory
   internal,           ///< a broken invariant of ours
+  deadlock,           ///< bounded queues wait for each other; the message names the cycle
 };
 
 [[nodiscard]] constexpr std::string_view to_string(ErrorCode code) {
@@ -47,6 +48,7 @@ enum class ErrorCode : std::uint32_t {
     case ErrorCode::device_lost: return "device lost";
     case ErrorCode::locked: return "locked";
     case ErrorCode::internal: return "internal error";
+    case ErrorCode::deadlock: return "deadlock";
   }
   return "unknown error";
 }

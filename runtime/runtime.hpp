@@ -14,7 +14,9 @@
 
 #include <ringkernel/checkpoint/codec.hpp>
 #include <ringkernel/runtime/actor.hpp>
+#include <ringkernel/runtime/dead_letter.hpp>
 #include <ringkernel/runtime/executor.hpp>
+#include <ringkernel/runtime/library_message.hpp>
 #include <ringkernel/runtime/result.hpp>
 #include <ringkernel/runtime/slot.hpp>
 
@@ -23,6 +25,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -105,6 +108,7 @@ struct ActorRange {
 
 struct SpawnOptions {
   std::uint32_t field_bytes = 0;  ///< trailing field of every actor
+  SpawnPolicy policy{};           ///< of types with `supervised = true`
   std::function<std::uint32_t(std::uint32_t)>
       field_bytes_of{};  ///< or of each, by index in the range
 };
@@ -165,9 +169,13 @@ struct TierStats {
 
 /// Counters of a run since start().
 struct RuntimeStats {
-  std::uint64_t sent = 0;      ///< by actors and host
-  std::uint64_t received = 0;  ///< handled by actors, dead, or consumed by the host
-  std::uint64_t dead = 0;
+  std::uint64_t sent = 0;                  ///< by actors and host
+  std::uint64_t received = 0;              ///< handled by actors, dead, or consumed by the host
+  std::uint64_t dead = 0;                  ///< dead letters, and outputs that nobody listens to
+  std::uint64_t in_flight = 0;             ///< sent and not received; exact after stop()
+  std::uint64_t live = 0;                  ///< actors
+  std::uint64_t timers = 0;                ///< pending timers and asks, which are in flight
+  std::uint64_t dead_letters_dropped = 0;  ///< by the host's list, which keeps the newest
   std::uint64_t stashed_total = 0;
   std::uint64_t full_inbox_total = 0;
   std::uint64_t stalls = 0;         ///< waits for room in a snapshot ring
@@ -193,6 +201,12 @@ struct OutputInfo {
   std::uint32_t source_sequence =
       0;  ///< increases per actor: a sink can drop repeats after a restart
   std::uint64_t hlc = 0;
+};
+
+/// Where an actor that is spawned while the runtime runs should live.
+struct SpawnWhere {
+  std::optional<std::uint32_t> worker{};  ///< on this one
+  ActorId near = kNoActor;                ///< on this actor's worker; with neither: spread
 };
 
 /// The host's sending end inside on_feed.
@@ -250,6 +264,14 @@ class Runtime {
     return ActorRange<A>{*first, count};
   }
 
+  /// Makes places for at least `count` actors of this type, those that are spawned or restored
+  /// included, so that handlers and spawn_with() find free ones. All spare places of a type have
+  /// the same field. Before start().
+  template <Actor A>
+  Result<void> reserve(std::uint32_t count, std::uint32_t field_bytes = 0) {
+    return reserve_places(detail::name_hash(detail::actor_name<A>()), count, field_bytes);
+  }
+
   /// Receives outputs of type M. One callback per tag.
   template <class M, class F>
   void on_output(F callback) {
@@ -299,6 +321,49 @@ class Runtime {
                   "the actor type does not list this message in `messages`");
     return send_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M));
   }
+  /// Sends a question; the future gets what the actor answers with Ctx::reply. not_found: it is
+  /// dead or never lived; deadline_exceeded; closed: the runtime stopped before. Any thread.
+  template <class Reply, class A, class M>
+  std::future<Result<Reply>> ask(ref<A> to, const M& message, std::chrono::nanoseconds deadline) {
+    static_assert(Message<M> && handles_v<A, M> && Message<Reply>);
+    auto promise = std::make_shared<std::promise<Result<Reply>>>();
+    ask_bytes(to.id, M::tag, reinterpret_cast<const std::byte*>(&message), sizeof(M), deadline,
+              [promise](Result<std::vector<std::byte>> answer) {
+                if (!answer) return promise->set_value(unexpected(answer.error()));
+                Reply reply;
+                std::memcpy(&reply, answer->data(), sizeof(Reply));
+                promise->set_value(reply);
+              });
+    return promise->get_future();
+  }
+  /// A new A{} while the runtime runs, which handles `first` as its first message. no_space: no
+  /// place is free there (reserve). Any thread.
+  template <Actor A, class M>
+  std::future<Result<ref<A>>> spawn_with(const M& first, SpawnWhere where = {}) {
+    static_assert(Message<M> && handles_v<A, M> && std::is_default_constructible_v<A>);
+    auto promise = std::make_shared<std::promise<Result<ref<A>>>>();
+    spawn_bytes(detail::name_hash(detail::actor_name<A>()), M::tag,
+                reinterpret_cast<const std::byte*>(&first), sizeof(M), where,
+                [promise](Result<ActorId> born) {
+                  if (!born) return promise->set_value(unexpected(born.error()));
+                  promise->set_value(ref<A>{*born});
+                });
+    return promise->get_future();
+  }
+  /// Ends an actor: messages to it are dead letters from then on. Its links and watchers learn
+  /// `code`. Any thread.
+  Result<void> kill(ActorId actor, std::uint32_t code = kCodeKilled);
+
+  /// Messages that could not be handled, oldest first; the newest few thousand are kept. They are
+  /// part of a checkpoint. Any thread.
+  [[nodiscard]] std::vector<DeadLetter> dead_letters() const;
+  /// The same, and forgets them.
+  std::vector<DeadLetter> take_dead_letters();
+  /// Called for each as it comes, on the service thread under the lane's lock. Before start().
+  void on_dead_letter(std::function<void(const DeadLetter&)> callback);
+  /// Sends a dead letter again, as a message of the host. Any thread.
+  Result<void> replay(const DeadLetter& letter);
+
   /// Runs f(Feed&) as one atomic step with respect to the cut: what it sends and what it changes in
   /// the application's own part (on_cut) is before the cut or after it, never half. For producers
   /// on threads of their own; send() alone is such a step too, but leaves no way to note in the
@@ -347,6 +412,14 @@ class Runtime {
   using OutputCallback = std::function<void(const std::byte*, const OutputInfo&)>;
   Result<std::uint32_t> spawn_actors(std::uint64_t type_hash, std::uint32_t count,
                                      SpawnOptions options, InitSlot init);
+  Result<void> reserve_places(std::uint64_t type_hash, std::uint32_t count,
+                              std::uint32_t field_bytes);
+  void ask_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, std::uint32_t bytes,
+                 std::chrono::nanoseconds deadline,
+                 std::function<void(Result<std::vector<std::byte>>)> answer);
+  void spawn_bytes(std::uint64_t type_hash, std::uint8_t tag, const std::byte* payload,
+                   std::uint32_t bytes, const SpawnWhere& where,
+                   std::function<void(Result<ActorId>)> born);
   Result<std::vector<std::byte>> read_typed(ActorId actor, std::uint64_t type_hash);
   void on_output_bytes(std::uint8_t tag, OutputCallback callback);
   Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,

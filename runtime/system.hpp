@@ -72,13 +72,13 @@ struct WorkerView {
   RingWords* inbox_words;
   StridedSlots control;
   RingWords* control_words;
-  std::byte* local;   ///< local_slots messages, private
-  std::byte* timers;  ///< timer_slots messages, private
+  std::byte* local;        ///< local_slots messages, private
+  std::byte* timers;       ///< timer_slots messages, private
   TimerEntry* timer_heap;  ///< timer_slots entries, private
-  std::byte* stage;   ///< what the lanes of a batch send, until lane 0 stamps it; private
-  std::byte* outbox;  ///< outbox_slots messages, private
-  std::byte* stash;   ///< stash_slots messages, private
-  std::byte* replay;  ///< restored messages, private
+  std::byte* stage;        ///< what the lanes of a batch send, until lane 0 stamps it; private
+  std::byte* outbox;       ///< outbox_slots messages, private
+  std::byte* stash;        ///< stash_slots messages, private
+  std::byte* replay;       ///< restored messages, private
   std::uint64_t replay_count;
 
   std::byte* slab;  ///< slab_blocks blocks

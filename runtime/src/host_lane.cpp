@@ -27,7 +27,6 @@ Result<void> HostLane::send(const HostMessage& message, const std::byte* payload
   return send_coloured(static_cast<std::uint16_t>(epoch_), message, payload, payload_bytes);
 }
 
-/// Worker that counts what is sent to `to`; none for ids that no place has.
 std::optional<std::uint32_t> HostLane::worker_of(ActorId to) const {
   if (is_worker_address(to) && to.generation() < system_.worker_count) return to.generation();
   if (to.index() >= system_.actor_count || system_.actors[to.index()].slot == nullptr) return {};

@@ -42,7 +42,7 @@ class HostLane {
   HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed,
            std::uint32_t source_sequence);
 
-  std::mutex mutex;
+  mutable std::mutex mutex;
 
   // --- under the lock
   // -------------------------------------------------------------------------------------------
@@ -69,6 +69,9 @@ class HostLane {
   void request_step(std::uint32_t request, std::uint64_t messages);
   void set_clock_offset(std::int64_t offset_us);
 
+  /// Worker that counts what is sent to `to`; none for ids that no place has.
+  [[nodiscard]] std::optional<std::uint32_t> worker_of(ActorId to) const;
+  [[nodiscard]] std::uint64_t h2k_position() const { return h2k_.position(); }
   [[nodiscard]] std::uint32_t epoch() const { return epoch_; }
   [[nodiscard]] std::uint32_t control_version() const { return control_version_; }
   [[nodiscard]] std::uint32_t source_sequence() const { return source_sequence_; }
@@ -78,7 +81,6 @@ class HostLane {
   [[nodiscard]] std::uint64_t refused_stamps() const { return refused_stamps_; }
 
  private:
-  [[nodiscard]] std::optional<std::uint32_t> worker_of(ActorId to) const;
   void publish_control();
 
   SystemView system_;

@@ -53,6 +53,18 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> execu
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }
 
+Result<std::uint32_t> Runtime::Impl::type_index(std::uint64_t type_hash) const {
+  const auto& types = executor->program().types;
+  const auto type = std::find_if(types.begin(), types.end(),
+                                 [&](const ActorTypeInfo& t) { return t.type_hash == type_hash; });
+  if (type == types.end()) {
+    return fail(
+        ErrorCode::not_found,
+        "the executor was not made for this actor type: name it in make_host_executor<...>()");
+  }
+  return static_cast<std::uint32_t>(type - types.begin());
+}
+
 Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32_t count,
                                             SpawnOptions options, InitSlot init) {
   Impl& impl = *impl_;
@@ -65,29 +77,26 @@ Result<std::uint32_t> Runtime::spawn_actors(std::uint64_t type_hash, std::uint32
     return fail(ErrorCode::invalid_argument, "more than " + std::to_string(kMaxActors) + " actors");
   }
   const auto& types = impl.executor->program().types;
-  const auto type = std::find_if(types.begin(), types.end(),
-                                 [&](const ActorTypeInfo& t) { return t.type_hash == type_hash; });
-  if (type == types.end()) {
-    return fail(
-        ErrorCode::not_found,
-        "the executor was not made for this actor type: name it in make_host_executor<...>()");
-  }
+  RK_TRY_ASSIGN(const std::uint32_t type_at, impl.type_index(type_hash));
+  const auto type = types.begin() + type_at;
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint32_t field =
         options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes;
-    if (slot_stride(type->state_bytes, field) > kMaxSlotBytes) {
+    if (slot_stride(type->state_bytes, type->trail.trail_bytes(field)) > kMaxSlotBytes) {
       return fail(
           ErrorCode::invalid_argument,
           "an actor takes at most 512 MiB with its field, because a checkpoint file holds 1 GiB");
     }
   }
   for (std::uint32_t i = 0; i < count; ++i) {
-    impl.actors.push_back(
-        {ActorId::make(first + i, 0), 0, static_cast<std::uint32_t>(type - types.begin()),
-         options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes});
+    const std::uint32_t field =
+        options.field_bytes_of ? options.field_bytes_of(i) : options.field_bytes;
+    impl.actors.push_back({ActorId::make(first + i, 0), 0,
+                           static_cast<std::uint32_t>(type - types.begin()),
+                           type->trail.trail_bytes(field)});
   }
   impl.group_of.insert(impl.group_of.end(), count, static_cast<std::uint32_t>(impl.groups.size()));
-  impl.groups.push_back({first, count, std::move(init)});
+  impl.groups.push_back({first, count, std::move(init), options.policy});
   return first;
 }
 
@@ -213,6 +222,7 @@ Result<void> Runtime::Impl::stop() {
   }
   phase = Phase::stopped;
   const std::lock_guard lane_lock(lane->mutex);
+  asks.close(Error{ErrorCode::closed, 0, "the runtime stopped before an answer came"});
   (void)scan_counters();
   const std::lock_guard lock(mutex);
   totals.sent = totals.received = 0;
@@ -220,8 +230,9 @@ Result<void> Runtime::Impl::stop() {
     totals.sent += mark.sent;
     totals.received += mark.received;
   }
+  totals.in_flight = totals.sent - totals.received;
   changed.notify_all();
-  return {};
+  return audit();
 }
 
 Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
@@ -258,16 +269,21 @@ Result<void> Runtime::atomically(const std::function<Result<void>(Feed&)>& f) {
 const ActorEntry* Runtime::Impl::find(ActorId actor) const {
   if (actor.index() >= placed.actors.size()) return nullptr;
   const ActorEntry& entry = placed.actors[actor.index()];
-  return entry.slot != nullptr && entry.generation == actor.generation() ? &entry : nullptr;
+  // generations only grow: an older one than at the start is dead for certain
+  const bool is_older = entry.generation != kNoGeneration && actor.generation() < entry.generation;
+  return entry.slot != nullptr && !is_older ? &entry : nullptr;
 }
 
 Result<ActorTypeInfo> Runtime::type_of(ActorId actor) const {
   const auto& actors = impl_->actors;
   auto at = actors.begin();
-  if (actor.index() < actors.size() && actors[actor.index()].id == actor) {
+  const auto is_its_place = [&](const ActorPlan& plan) {
+    return plan.id.index() == actor.index() && plan.id.generation() <= actor.generation();
+  };
+  if (actor.index() < actors.size() && is_its_place(actors[actor.index()])) {
     at += actor.index();  // where spawn puts it
   } else {
-    at = std::find_if(at, actors.end(), [&](const ActorPlan& plan) { return plan.id == actor; });
+    at = std::find_if(at, actors.end(), is_its_place);
   }
   if (at == actors.end())
     return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
@@ -317,14 +333,29 @@ Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
   }
   SlotHeader header;
   if (read_bytes.size() >= sizeof(header)) std::memcpy(&header, read_bytes.data(), sizeof(header));
-  if (read_bytes.size() < sizeof(header) || !(header.id == actor)) {
+  if (read_bytes.size() < sizeof(header) || header.id.index() != actor.index()) {
     return fail(ErrorCode::corrupt, "the copy of the actor was damaged on its way; read it again");
   }
+  RK_TRY(check_alive(read_bytes, actor));
   return std::move(read_bytes);
 }
 
 Result<std::vector<std::byte>> Runtime::Impl::read_stopped(ActorId actor) {
-  const auto* from = reinterpret_cast<const std::byte*>(find(actor)->slot);
+  RK_TRY_ASSIGN(auto bytes, read_place(*find(actor)));
+  RK_TRY(check_alive(bytes, actor));
+  return bytes;
+}
+
+/// not_found unless the slot is the actor's.
+Result<void> Runtime::Impl::check_alive(std::span<const std::byte> slot, ActorId actor) {
+  SlotHeader header;
+  std::memcpy(&header, slot.data(), sizeof(header));
+  if (header.id == actor && (header.flags & kSlotFree) == 0) return {};
+  return fail(ErrorCode::not_found, "no living actor has the id " + std::to_string(actor.word));
+}
+
+Result<std::vector<std::byte>> Runtime::Impl::read_place(const ActorEntry& entry) {
+  const auto* from = reinterpret_cast<const std::byte*>(entry.slot);
   SlotHeader header;
   RK_TRY(executor->read(reinterpret_cast<std::byte*>(&header), from, sizeof(header)));
   std::vector<std::byte> bytes(slot_stride(header.state_bytes, header.field_bytes));
@@ -366,6 +397,8 @@ RuntimeStats Runtime::stats() const {
   for (std::uint32_t w = 0; w < impl.workers; ++w) {
     WorkerStatus& status = *impl.system.workers[w].status;
     stats.dead += load_relaxed<Scope::system>(status.dead);
+    stats.live += load_relaxed<Scope::system>(status.live);
+    stats.timers += load_relaxed<Scope::system>(status.timers);
     stats.stashed_total += load_relaxed<Scope::system>(status.stash_total);
     stats.full_inbox_total += load_relaxed<Scope::system>(status.full_inbox_total);
     stats.stalls += load_relaxed<Scope::system>(impl.system.workers[w].stream_words->stalls);
@@ -388,10 +421,14 @@ Result<void> Runtime::for_each_slot(
   Impl& impl = *impl_;
   if (impl.phase != Impl::Phase::stopped)
     return fail(ErrorCode::closed, "for_each_slot() comes after stop()");
-  for (const ActorPlan& actor : impl.actors) {
-    RK_TRY_ASSIGN(std::vector<std::byte> bytes, impl.read_stopped(actor.id));
+  const auto& types = impl.executor->program().types;
+  for (const ActorEntry& entry : impl.placed.actors) {
+    if (entry.slot == nullptr) continue;
+    RK_TRY_ASSIGN(std::vector<std::byte> bytes, impl.read_place(entry));
     auto* slot = reinterpret_cast<SlotHeader*>(bytes.data());
-    visit(*slot, {slot_state(slot), slot->state_bytes}, {slot_field(slot), slot->field_bytes});
+    if ((slot->flags & kSlotFree) != 0) continue;
+    visit(*slot, {slot_state(slot), slot->state_bytes},
+          {slot_field(slot), types[slot->type].trail.field_bytes(slot->field_bytes)});
   }
   return {};
 }

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "host_lane.hpp"
+#include "mail.hpp"
 
 namespace rk {
 
@@ -50,6 +51,12 @@ struct Runtime::Impl {
     std::uint32_t first;
     std::uint32_t count;
     InitSlot init;
+    SpawnPolicy policy{};
+  };
+  /// Places a type should have.
+  struct Reserve {
+    std::uint32_t count = 0;
+    std::uint32_t field_bytes = 0;
   };
 
   ~Impl();
@@ -61,6 +68,8 @@ struct Runtime::Impl {
   Result<void> adopt(checkpoint::LoadedCheckpoint loaded);
   Result<void> start(bool paused);
   Result<void> bring_up(const SystemPlan& plan, bool paused);
+  [[nodiscard]] Result<std::uint32_t> type_index(std::uint64_t type_hash) const;
+  [[nodiscard]] Result<void> add_spare_places();
   void place_actors();
   [[nodiscard]] Result<std::uint32_t> first_epoch();
   void fill_slot(std::size_t i, SlotHeader& header, std::byte* state, std::byte* field);
@@ -82,7 +91,15 @@ struct Runtime::Impl {
   [[nodiscard]] std::optional<Error> find_fault() const;
   [[nodiscard]] std::string describe_stall() const;
   void deliver(const MessageView& message);
+  void take_letter(const MessageView& message);
   void report_failure(Error error);
+
+  // --- conservation.cpp ---
+  /// After the workers have stopped: every message that was sent was received or lies in a queue.
+  [[nodiscard]] Result<void> audit();
+  [[nodiscard]] std::uint64_t waiting_in(const StridedSlots& ring, const RingWords* words) const;
+  /// Workers that wait for each other, as "worker 0 (...) -> worker 1 (...) -> worker 0"; none: empty.
+  [[nodiscard]] std::string describe_deadlock() const;
 
   // --- tiering.cpp ---
   Result<void> open_tiers();
@@ -101,6 +118,8 @@ struct Runtime::Impl {
   Result<CheckpointCost> checkpoint_now();
   Result<std::vector<std::byte>> read_running(ActorId actor);
   Result<std::vector<std::byte>> read_stopped(ActorId actor);
+  Result<std::vector<std::byte>> read_place(const ActorEntry& entry);
+  [[nodiscard]] static Result<void> check_alive(std::span<const std::byte> slot, ActorId actor);
   [[nodiscard]] std::uint32_t set_run_state(RunState state);
   Result<void> wait_for_control(std::uint32_t version) const;
   Result<void> pause();
@@ -116,10 +135,15 @@ struct Runtime::Impl {
   std::vector<ActorPlan> actors;
   std::vector<SpawnGroup> groups;
   std::vector<std::uint32_t> group_of;  ///< of each actor
+  std::vector<Reserve> reserves;        ///< by type
   std::optional<checkpoint::LoadedCheckpoint> loaded;
   std::uint32_t host_source_sequence = 0;
 
   std::array<OutputCallback, 256> outputs;
+  std::function<void(const DeadLetter&)> letter_callback;
+  DeadLetters letters;  ///< guarded by the lane's lock, once there is a lane
+  Asks asks;            ///< guarded by the lane's lock
+  std::uint32_t spread = 0;  ///< guarded by the lane's lock
   std::function<Result<std::vector<std::byte>>()> save_app;
   std::function<Result<void>(std::span<const std::byte>)> load_app;
   std::function<std::uint64_t()> steps;

@@ -9,6 +9,7 @@
 namespace rk {
 
 std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
+                                         const std::vector<std::byte>& letters,
                                          const std::vector<std::byte>& app);
 
 namespace {
@@ -19,8 +20,34 @@ constexpr auto kFaultInterval = std::chrono::milliseconds(1);
 
 }  // namespace
 
+void Runtime::Impl::take_letter(const MessageView& message) {
+  DeadLetter letter = letter_of(message);
+  if (letter.from == kHostId) {  // perhaps a question, whose answer this is
+    const std::string what =
+        "actor " + std::to_string(letter.to.index()) + ": " + std::string(to_string(letter.reason));
+    const bool is_spawn =
+        letter.is_command && letter.tag == static_cast<std::uint8_t>(CommandTag::spawn);
+    asks.settle(message.envelope().correlation,
+                is_spawn ? fail(ErrorCode::no_space,
+                                "no place is free for the new actor; reserve more before start()")
+                         : fail(ErrorCode::not_found, what));
+  }
+  if (letter_callback) letter_callback(letter);
+  letters.add(std::move(letter));
+}
+
 void Runtime::Impl::deliver(const MessageView& message) {
   const MessageHeader& header = message.header();
+  if ((header.flags & kFlagDead) != 0) return take_letter(message);
+  if ((header.flags & kFlagTrailer) != 0 && message.route().message_kind() == MessageKind::reply) {
+    const std::size_t bytes = message.slot_bytes - sizeof(MessageHeader) - sizeof(Envelope);
+    std::vector<std::byte> answer(message.payload(), message.payload() + bytes);
+    if (asks.settle(message.envelope().correlation, std::move(answer))) return;
+    DeadLetter late = letter_of(message);
+    late.reason = DeadReason::expired;
+    if (letter_callback) letter_callback(late);
+    return letters.add(std::move(late));
+  }
   if (const OutputCallback& callback = outputs[header.tag]) {
     callback(message.payload(), OutputInfo{header.src, header.source_sequence, header.hlc});
   } else {
@@ -151,7 +178,7 @@ Result<void> Runtime::Impl::begin_checkpoint() {
     if (save_app) {
       RK_TRY_ASSIGN(cut.app_state, save_app());
     }
-    cut.app_state = encode_host_state(lane->source_sequence(), cut.app_state);
+    cut.app_state = encode_host_state(lane->source_sequence(), letters.encode(), cut.app_state);
     cut.created_at_us = wall_clock_us();
     cut.channels = lane->begin_cut(cut.epoch);
     cut.hlc = lane->hlc();
@@ -269,6 +296,16 @@ std::optional<Error> Runtime::Impl::find_fault() const {
       case Fault::too_many_outputs:
         what = "sent more outputs than its type declares; raise max_host_sends";
         break;
+      case Fault::too_many_timers:
+        what = "set more timers or asks than its type declares; raise max_timers";
+        break;
+      case Fault::too_many_links:
+        what = "has more links and monitors than its type declares; raise max_links";
+        break;
+      case Fault::message_too_large:
+        what = "sent an untyped message of " + std::to_string(code) +
+               " bytes, more than this program's messages have room for";
+        break;
       case Fault::block_not_owned:
         what = "sent a block twice, or one that came with a message; copy it into its own";
         break;
@@ -333,6 +370,7 @@ void Runtime::Impl::watch() {
   // of the counts as they were published by the last call: a run that ends with one owed ends later
   const bool owes_checkpoint = directory && policy.due_by_count(progress());
   const std::lock_guard lane_lock(lane->mutex);
+  asks.expire(Clock::now());
   const bool confirmed = scan_counters();
   std::uint64_t received = 0;
   std::uint64_t sent = 0;
@@ -362,6 +400,12 @@ void Runtime::Impl::watch() {
             "Capacities)" +
             describe_stall()};
     changed.notify_all();
+  }
+  if (confirmed && received != sent && wanted_state == RunState::running && !cut_open && !failure) {
+    if (std::string cycle = describe_deadlock(); !cycle.empty()) {
+      failure = Error{ErrorCode::deadlock, 0, std::move(cycle)};
+      changed.notify_all();
+    }
   }
   settled = confirmed;
   quiescent = confirmed && sent == received && feed_state == FeedState::ended && !owes_checkpoint;

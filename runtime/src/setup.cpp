@@ -2,6 +2,7 @@
 #include <ringkernel/checkpoint/faulty_storage.hpp>
 #include <ringkernel/checkpoint/format.hpp>
 #include <ringkernel/checkpoint/location.hpp>
+#include <ringkernel/runtime/lifeline.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
 #include <unistd.h>
@@ -20,6 +21,10 @@ namespace {
 struct HostStateHeader {
   std::uint32_t version;
   std::uint32_t source_sequence;
+};
+/// Follows from version 2 on; then the dead letters, then the application's bytes.
+struct HostStateSizes {
+  std::uint64_t letter_bytes;
 };
 
 /// A message whose receiver does not know it would end the run that restores it.
@@ -46,11 +51,15 @@ Result<void> check_messages(const checkpoint::LoadedCheckpoint& checkpoint,
 }  // namespace
 
 std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
+                                         const std::vector<std::byte>& letters,
                                          const std::vector<std::byte>& app) {
-  const HostStateHeader header{1, source_sequence};
-  std::vector<std::byte> bytes(sizeof(header) + app.size());
+  const HostStateHeader header{2, source_sequence};
+  const HostStateSizes sizes{letters.size()};
+  std::vector<std::byte> bytes(sizeof(header) + sizeof(sizes));
   std::memcpy(bytes.data(), &header, sizeof(header));
-  if (!app.empty()) std::memcpy(bytes.data() + sizeof(header), app.data(), app.size());
+  std::memcpy(bytes.data() + sizeof(header), &sizes, sizeof(sizes));
+  bytes.insert(bytes.end(), letters.begin(), letters.end());
+  bytes.insert(bytes.end(), app.begin(), app.end());
   return bytes;
 }
 
@@ -140,9 +149,20 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   if (host.size() < sizeof(header))
     return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
   std::memcpy(&header, host.data(), sizeof(header));
-  if (header.version != 1)
+  if (header.version < 1 || header.version > 2)
     return fail(ErrorCode::incompatible, "the checkpoint's host state has another version");
   host = host.subspan(sizeof(header));
+  if (header.version == 2) {
+    HostStateSizes sizes{};
+    if (host.size() < sizeof(sizes))
+      return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
+    std::memcpy(&sizes, host.data(), sizeof(sizes));
+    host = host.subspan(sizeof(sizes));
+    if (host.size() < sizes.letter_bytes)
+      return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
+    RK_TRY(letters.decode(host.first(sizes.letter_bytes)));
+    host = host.subspan(sizes.letter_bytes);
+  }
   if (load_app) {
     RK_TRY(load_app(host));
   } else if (!host.empty()) {
@@ -160,17 +180,43 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   return {};
 }
 
-/// Spreads each type over all workers, so that types do not end up on workers of their own.
+/// Free places up to what reserve() asked for.
+Result<void> Runtime::Impl::add_spare_places() {
+  const auto& types = executor->program().types;
+  std::vector<std::uint32_t> count(types.size());
+  std::uint32_t next = 0;
+  for (const ActorPlan& actor : actors) {
+    ++count[actor.type];
+    next = std::max(next, actor.id.index() + 1);
+  }
+  for (std::uint32_t type = 0; type < reserves.size(); ++type) {
+    const std::uint32_t field = types[type].trail.trail_bytes(reserves[type].field_bytes);
+    for (; count[type] < reserves[type].count; ++count[type]) {
+      if (next >= kMaxActors)
+        return fail(ErrorCode::invalid_argument,
+                    "more than " + std::to_string(kMaxActors) + " places");
+      actors.push_back({ActorId::make(next++, 0), 0, type, field, kSlotFree});
+    }
+  }
+  return {};
+}
+
+/// Spreads each type over all workers, so that types do not end up on workers of their own; the
+/// free places apart.
 void Runtime::Impl::place_actors() {
-  std::vector<std::uint32_t> count(executor->program().types.size());
-  std::vector<std::uint32_t> next(count.size());
-  for (const ActorPlan& actor : actors) ++count[actor.type];
+  const std::size_t types = executor->program().types.size();
+  std::vector<std::uint32_t> count(2 * types);
+  std::vector<std::uint32_t> next(2 * types);
+  const auto kind = [&](const ActorPlan& actor) {
+    return actor.type + ((actor.flags & kSlotFree) != 0 ? types : 0);
+  };
+  for (const ActorPlan& actor : actors) ++count[kind(actor)];
   for (ActorPlan& actor : actors) {
-    const std::uint32_t i = next[actor.type]++;
+    const std::uint32_t i = next[kind(actor)]++;
     actor.worker = options.placement == Placement::spread
                        ? i % workers
                        : static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * workers /
-                                                    count[actor.type]);
+                                                    count[kind(actor)]);
   }
 }
 
@@ -185,6 +231,7 @@ Result<std::uint32_t> Runtime::Impl::first_epoch() {
 }
 
 Result<SystemPlan> Runtime::Impl::make_plan() {
+  RK_TRY(add_spare_places());
   place_actors();
   SystemPlan plan;
   plan.workers = workers;
@@ -206,9 +253,12 @@ Result<SystemPlan> Runtime::Impl::make_plan() {
     MessageHeader header;
     std::memcpy(&header, message.slot.data(), sizeof(header));
     const std::uint32_t index = header.dst.index();
-    // a message to an actor that no longer exists becomes a dead letter on worker 0
-    plan.replay[index < worker_of.size() ? worker_of[index] : 0].push_back(
-        {message.slot, message.block});
+    // a message to an actor that no longer exists becomes a dead letter on worker 0, and a worker
+    // that no longer exists is another one now
+    const std::uint32_t worker = is_worker_address(header.dst) ? header.dst.generation() % workers
+                                 : index < worker_of.size()    ? worker_of[index]
+                                                               : 0;
+    plan.replay[worker].push_back({message.slot, message.block});
   }
   return plan;
 }
@@ -217,8 +267,11 @@ void Runtime::Impl::fill_slot(std::size_t i, SlotHeader& header, std::byte* stat
                               std::byte* field) {
   if (!loaded) {
     SpawnGroup& group = groups[group_of[i]];
-    return group.init(static_cast<std::uint32_t>(i) - group.first, state,
-                      {field, header.field_bytes});
+    const TrailLayout& layout = executor->program().types[header.type].trail;
+    group.init(static_cast<std::uint32_t>(i) - group.first, state,
+               {field, layout.field_bytes(header.field_bytes)});
+    if (layout.has_lifeline()) Trail(header, layout).begin(group.policy);
+    return;
   }
   const checkpoint::LoadedSlot& slot = loaded->slots[i];
   header.source_sequence = slot.row.source_sequence;
@@ -233,7 +286,7 @@ Result<void> Runtime::Impl::start(bool paused) {
   if (phase == Phase::failed) return unexpected(*start_error);
   if (phase == Phase::stopped)
     return fail(ErrorCode::closed, "this runtime was stopped; create another one");
-  if (actors.empty())
+  if (actors.empty() && reserves.empty())
     return fail(ErrorCode::invalid_argument,
                 "there are no actors: spawn some, or restore a checkpoint");
   if (options.checkpoint.every_steps != 0 && !steps) {

@@ -169,7 +169,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     p.local = bump.take<std::byte>(std::uint64_t{capacity.local_slots} * slot_bytes);
     p.timers = bump.take<std::byte>(std::uint64_t{capacity.timer_slots} * slot_bytes);
     p.timer_heap = bump.take<TimerEntry>(capacity.timer_slots);
-    p.stage = bump.take<std::byte>(lanes == 1 ? 0 : std::uint64_t{lanes} * program.lane_sends * slot_bytes);
+    p.stage = bump.take<std::byte>(
+        lanes == 1 ? 0 : std::uint64_t{lanes} * program.lane_sends * slot_bytes);
     p.outbox = bump.take<std::byte>(std::uint64_t{capacity.outbox_slots} * slot_bytes);
     p.stash = bump.take<std::byte>(std::uint64_t{capacity.stash_slots} * slot_bytes);
     p.replay =
@@ -309,7 +310,8 @@ Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capa
     view.route().from = kHostChannel;
     view.route().to = static_cast<std::uint8_t>(w);
     if (!message.block.empty()) {
-      view.block() = BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), view.route()};
+      view.block() =
+          BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), view.route()};
       RK_TRY(executor.write(region.slab + std::uint64_t{block} * capacity.slab_block_bytes,
                             message.block.data(), message.block.size()));
       ++block;
@@ -332,9 +334,10 @@ Result<Capacities> round_capacities(const Capacities& capacity) {
       capacity.stash_slots > kMostStashed || capacity.timer_slots > kMostTimers ||
       capacity.slab_block_bytes > kMaxRecordPayload / 2 ||
       capacity.snapshot_ring_bytes > kMostRingBytes) {
-    return fail(ErrorCode::invalid_argument,
-                "Capacities: queues and slabs hold at most 2^26 entries, stashes 2^15, timer stores "
-                "2^16, slab blocks at most 128 KiB, snapshot rings at most 1 TiB");
+    return fail(
+        ErrorCode::invalid_argument,
+        "Capacities: queues and slabs hold at most 2^26 entries, stashes 2^15, timer stores "
+        "2^16, slab blocks at most 128 KiB, snapshot rings at most 1 TiB");
   }
   Capacities rounded = capacity;
   const auto round = [](std::uint32_t& slots) { slots = std::bit_ceil(std::max(slots, 2u)); };
@@ -406,7 +409,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
 
   Bump device_size;
   Bump host_size;
-  (void)device_regions(device_size, plan, capacity, program, executor.lanes(), actor_count, workers);
+  (void)device_regions(device_size, plan, capacity, program, executor.lanes(), actor_count,
+                       workers);
   (void)host_regions(host_size, plan, capacity, slot_bytes);
   RK_TRY_ASSIGN(const ExecutorMemory memory,
                 executor.allocate(device_size.bytes(), host_size.bytes()));

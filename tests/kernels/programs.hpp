@@ -42,6 +42,8 @@ inline void expect_ok(const Result<void>& result) {
 /// Capacities so small that inboxes, outboxes and stashes fill up all the time.
 inline Capacities tiny_capacities() {
   return {.inbox_slots = 16,
+          .local_slots = 16,
+          .control_slots = 4,
           .outbox_slots = 16,
           .stash_slots = 16,
           .slab_blocks = 8,
