@@ -35,13 +35,13 @@ struct WorkerClock {
   Timestamp last;
 
   /// Stamp of a local or send event. `wall_us`: microseconds since 1970.
-  RK_FN constexpr Timestamp tick(std::uint64_t wall_us) {
+  RK_FN RK_HOT constexpr Timestamp tick(std::uint64_t wall_us) {
     last = later_of(Timestamp{last.word + 1}, at_wall(wall_us));
     return last;
   }
 
   /// Stamp of the receipt of a message stamped `received`; greater than both.
-  RK_FN constexpr Timestamp merge(Timestamp received, std::uint64_t wall_us) {
+  RK_FN RK_HOT constexpr Timestamp merge(Timestamp received, std::uint64_t wall_us) {
     last.word = later_of(later_of(last, received), at_wall(wall_us)).word + 1;
     return last;
   }

@@ -11,3 +11,13 @@
 #else
 #define RK_FN
 #endif
+
+// On the way of every message: g++ would leave these out of line, and then copy what could stay in
+// registers. nvcc inlines by itself. RK_COLD: what is rare stays out of that way.
+#if defined(__CUDACC__)
+#define RK_HOT
+#define RK_COLD
+#else
+#define RK_HOT __attribute__((always_inline))
+#define RK_COLD __attribute__((noinline, cold))
+#endif

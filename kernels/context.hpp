@@ -124,7 +124,7 @@ class Context {
 
   /// Sends `message`. Collective.
   template <class A, class M>
-  RK_FN void send(ref<A> to, const M& message) {
+  RK_FN RK_HOT void send(ref<A> to, const M& message) {
     check_handles<A, M>();
     emit(Draft{.to = to.id, .tag = M::tag}, message);
   }
@@ -337,7 +337,7 @@ class Context {
     outcome_.fault = fault;
     outcome_.code = code;
   }
-  RK_FN bool take_send(ActorId to) {
+  RK_FN RK_HOT bool take_send(ActorId to) {
     std::uint32_t& left = to == kHostId ? left_.host_sends : left_.sends;
     if (left == 0) {
       raise(to == kHostId ? Fault::too_many_outputs : Fault::too_many_sends, 0);
@@ -360,7 +360,7 @@ class Context {
   }
 
   template <class M>
-  RK_FN void emit(const Draft& draft, const M& message) {
+  RK_FN RK_HOT void emit(const Draft& draft, const M& message) {
     if (!leader() || !take_send(draft.to)) return;
     if (draft.block != nullptr && !worker_.hand_over(*draft.block))
       return raise(Fault::block_not_owned, draft.block->block);

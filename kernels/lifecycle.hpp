@@ -59,7 +59,7 @@ class Lifecycle {
   }
 
   /// The actor is no more: its links and watchers hear of it, its place becomes a grave.
-  RK_FN static void end(Worker& w, SlotHeader& slot, std::uint32_t code) {
+  RK_FN RK_COLD static void end(Worker& w, SlotHeader& slot, std::uint32_t code) {
     w.ensure_saved(slot);
     if constexpr (Program::kAnyLifeline) tell_links(w, slot, code);
     slot.flags = kSlotFree | kSlotGrave;
@@ -84,9 +84,9 @@ class Lifecycle {
   }
 
   /// A handler did not simply succeed. True if its message is dealt with.
-  RK_FN static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
-                             const MessageView& message, SlotHeader& slot, const Outcome& outcome,
-                             bool known) {
+  RK_FN RK_COLD static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
+                                     const MessageView& message, SlotHeader& slot,
+                                     const Outcome& outcome, bool known) {
     if (!known) {
       // notices are for those who want them
       if (message.header().tag >= kFirstLibraryTag && is_notice(message.header().tag)) return false;
@@ -105,7 +105,7 @@ class Lifecycle {
   }
 
   /// Obeys a command, or buries a message that nobody can take.
-  RK_FN static void obey(Worker& w, const Action& action) {
+  RK_FN RK_COLD static void obey(Worker& w, const Action& action) {
     const MessageView message = action.message;
     SingleGroup alone;
     if (action.crossed && !planted(Mutant::skip_message_record)) w.record(alone, message);

@@ -37,7 +37,7 @@ class Mailbox {
   RK_FN MessageView control_front() const { return view(control_.front()); }
 
   /// The next message that arrived, without taking it.
-  RK_FN MessageView arrival(Source& source) {
+  RK_FN RK_HOT MessageView arrival(Source& source) {
     if (replayed_ < replay_count_) {
       source = Source::replay;
       return view(replay_ + replayed_ * SlotBytes);
@@ -64,7 +64,7 @@ class Mailbox {
   }
 
   /// Frees the place of a message that was handled or set aside. Not for the stash.
-  RK_FN void finish(Source source) {
+  RK_FN RK_HOT void finish(Source source) {
     switch (source) {
       case Source::local:
         local.pop();

@@ -98,7 +98,7 @@ class Worker {
     return Program::template type_of<A>();
   }
   /// Worker of an actor, of a worker's address; kNoWorker for ids that no place has.
-  [[nodiscard]] RK_FN std::uint32_t worker_of(ActorId id) const {
+  [[nodiscard]] RK_FN RK_HOT std::uint32_t worker_of(ActorId id) const {
     if (id.index() < system_.actor_count)
       return load_relaxed<Scope::device>(system_.actors[id.index()].worker);
     return is_worker_address(id) && id.generation() < system_.worker_count ? id.generation()
@@ -126,8 +126,8 @@ class Worker {
 
   /// Stamps a message of `from` and sends it. Precondition: room for it was there when the handler
   /// started.
-  RK_FN void send(SlotHeader& from, const Draft& draft, const std::byte* payload,
-                  std::uint32_t bytes) {
+  RK_FN RK_HOT void send(SlotHeader& from, const Draft& draft, const std::byte* payload,
+                         std::uint32_t bytes) {
     if (draft.to == kHostId) {
       std::byte* place = outbox_.claim_host();
       write(place, from, draft, payload, bytes, kHostChannel);
@@ -231,7 +231,7 @@ class Worker {
   // --- decide: lane 0
 
   RK_FN void decide(bool worked) {
-    action_ = Action{};
+    action_.kind = Action::Kind::none;
     if (++turn_ % kClockTurns == 0) refresh_wall_clock();
     observe_control();
     if (run_state_ == RunState::stopping) {
@@ -255,8 +255,8 @@ class Worker {
   }
 
   /// The next message of a burst.
-  RK_FN void decide_next() {
-    action_ = Action{};
+  RK_FN RK_HOT void decide_next() {
+    action_.kind = Action::Kind::none;
     if (++since_status_ >= kStatusMessages) publish_status();
     if (open() || !may_handle()) return;
     (void)next_message(action_);
@@ -301,7 +301,7 @@ class Worker {
     return fault_ == Fault::none && (run_state_ == RunState::running || steps_left_ > 0);
   }
 
-  RK_FN void take_cut(std::uint32_t epoch) {
+  RK_FN RK_COLD void take_cut(std::uint32_t epoch) {
     epoch_ = epoch;
     serializer_.begin(epoch);
     refresh_wall_clock();
@@ -394,18 +394,15 @@ class Worker {
 
   // --- which message comes next; lane 0
 
-  /// Slot of a live actor of this worker, or null.
-  [[nodiscard]] RK_FN SlotHeader* find_own(ActorId id) const {
+  /// Slot of a live actor of this worker, or null. Precondition: what came for it came here.
+  [[nodiscard]] RK_FN RK_HOT SlotHeader* find_own(ActorId id) const {
     if (id.index() >= system_.actor_count) return nullptr;
     const ActorEntry& entry = system_.actors[id.index()];
-    return load_relaxed<Scope::device>(system_.actors[id.index()].worker) == index_ &&
-                   entry.generation == id.generation()
-               ? entry.slot
-               : nullptr;
+    return entry.generation == id.generation() ? entry.slot : nullptr;
   }
 
   /// Room for any handler of this program, so that nobody needs to look its message up.
-  RK_FN bool is_roomy() {
+  RK_FN RK_HOT bool is_roomy() {
     constexpr Budget most = Program::kMost;
     constexpr std::uint32_t sends = most.sends + kOwnSends;
     return outbox_.has_room(sends) && mailbox_.local.has_room(sends) &&
@@ -413,8 +410,10 @@ class Worker {
            (most.timers == 0 || timers_.has_room(most.timers)) &&
            (most.blocks == 0 || slab_.has_free(most.blocks));
   }
-  RK_FN bool has_room(const SlotHeader& slot, const MessageView& message) {
-    if (is_roomy()) return true;
+  RK_FN RK_HOT bool has_room(const SlotHeader& slot, const MessageView& message) {
+    return is_roomy() || has_exact_room(slot, message);
+  }
+  RK_FN RK_COLD bool has_exact_room(const SlotHeader& slot, const MessageView& message) {
     bool known = false;
     const Budget budget = Program::budget(slot.type, message.header().tag, known);
     const std::uint32_t sends = budget.sends + own_sends(slot);
@@ -435,7 +434,7 @@ class Worker {
   }
 
   /// Whether the actor can take the message now.
-  RK_FN bool can_go(const SlotHeader& slot, const MessageView& message) {
+  RK_FN RK_HOT bool can_go(const SlotHeader& slot, const MessageView& message) {
     if ((slot.flags & kSlotSuspended) != 0) return enough(false, Shortage::suspended);
     // a supervised actor's message is set aside if its handler fails
     if (Program::kAnySupervised && !enough(!mailbox_.stash.full(), Shortage::stash)) return false;
@@ -443,7 +442,7 @@ class Worker {
   }
 
   /// Picks the next message whose handler has room, setting others aside.
-  RK_FN bool next_message(Action& action) {
+  RK_FN RK_HOT bool next_message(Action& action) {
     shortage_ = Shortage::none;
     if (const MessageView message = mailbox_.control_front()) {
       if (judge(action, Source::control, message, find_own(message.header().dst))) return true;
@@ -465,7 +464,7 @@ class Worker {
     }
     return false;
   }
-  RK_FN bool next_stashed(Action& action) {
+  RK_FN RK_COLD bool next_stashed(Action& action) {
     std::uint64_t position = 0;
     for (std::uint32_t n = 0; n < kLooksPerTurn && mailbox_.stash.next(position); ++n) {
       const MessageView message = mailbox_.stash.at(position);
@@ -481,7 +480,7 @@ class Worker {
     }
     return false;
   }
-  RK_FN bool set_aside(Source source, const MessageView& message, SlotHeader& slot) {
+  RK_FN RK_COLD bool set_aside(Source source, const MessageView& message, SlotHeader& slot) {
     if (!enough(!mailbox_.stash.full(), Shortage::stash)) return false;
     mailbox_.stash.push(message, slot);
     mailbox_.finish(source);
@@ -489,14 +488,15 @@ class Worker {
   }
 
   /// Commands, timers, answers: what not just any handler may take.
-  RK_FN static bool is_special(const MessageView& message) {
+  RK_FN RK_HOT static bool is_special(const MessageView& message) {
     return (message.header().flags & kFlagSystem) != 0 ||
            message.route().message_kind() > MessageKind::ask;
   }
 
   /// A message that is special, or whose receiver is no live actor of this worker. True if `action`
   /// deals with it; if not, `moved_` tells whether it went elsewhere or waits where it is.
-  RK_FN bool judge(Action& action, Source source, const MessageView& message, SlotHeader* slot) {
+  RK_FN RK_COLD bool judge(Action& action, Source source, const MessageView& message,
+                           SlotHeader* slot) {
     moved_ = false;
     if (!enough(outbox_.has_host_room(1), Shortage::k2h)) return false;
     const MessageHeader& header = message.header();
@@ -511,8 +511,10 @@ class Worker {
       if (!enough(timers_.has_room(1), Shortage::timers)) return false;
       copy_message(timers_.claim(), message.slot, kSlotBytes);
       timers_.add();
-      SlotHeader* setter = find_own(header.src);
-      if (kind == MessageKind::timer_steps && setter != nullptr) setter->flags |= kSlotStepTimers;
+      // a timer waits where its receiver lives; one in steps counts its sender's messages there
+      if (kind == MessageKind::timer_steps && worker_of(header.src) == index_) {
+        if (SlotHeader* setter = find_own(header.src)) setter->flags |= kSlotStepTimers;
+      }
       leave(source, action.stash_position, slot);
       return false;
     }
@@ -560,7 +562,7 @@ class Worker {
       if (!fire(timers_.first())) return;
     }
   }
-  RK_FN bool fire(const MessageView& timer) {
+  RK_FN RK_COLD bool fire(const MessageView& timer) {
     const std::uint32_t to = timer.route().to;
     if (!(to == index_ ? mailbox_.local.has_room(1) : outbox_.has_room(1))) return false;
     timer.route().kind = static_cast<std::uint8_t>(MessageKind::plain);
@@ -576,7 +578,7 @@ class Worker {
     timers_.remove(timer);
     return true;
   }
-  RK_FN void fire_step_timers(SlotHeader& slot) {
+  RK_FN RK_COLD void fire_step_timers(SlotHeader& slot) {
     for (;;) {
       bool is_last = true;
       const MessageView timer = timers_.due_in_steps(slot.id, slot.handled, is_last);
@@ -585,19 +587,23 @@ class Worker {
     }
   }
 
-  RK_FN void see_colour(const MessageView& message) {
+  RK_FN RK_HOT void see_colour(const MessageView& message) {
     const MessageHeader& header = message.header();
     if (header.epoch == static_cast<std::uint16_t>(epoch_)) return;
     if (epoch_newer(header.epoch, static_cast<std::uint16_t>(epoch_)))
       take_cut(widen_epoch(header.epoch, epoch_));
   }
-  RK_FN void prepare(Action& action, Source source, const MessageView& message, SlotHeader& slot) {
+  RK_FN RK_HOT void prepare(Action& action, Source source, const MessageView& message,
+                            SlotHeader& slot) {
     see_colour(message);
     Program::Probe::popped(open());
     action.kind = Action::Kind::handle;
     action.source = source;
     action.message = message;
     action.slot = &slot;
+    action.unit = nullptr;
+    action.batch = 1;
+    action.crossed = false;
     if (open()) {
       action.crossed = epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch);
       action.unit = unit_to_save(slot);
@@ -607,8 +613,8 @@ class Worker {
       if (!open()) extend_batch(action);
     }
   }
-  RK_FN void prepare_command(Action& action, Source source, const MessageView& message,
-                             SlotHeader* slot) {
+  RK_FN RK_COLD void prepare_command(Action& action, Source source, const MessageView& message,
+                                     SlotHeader* slot) {
     see_colour(message);
     action.kind = Action::Kind::command;
     action.source = source;
@@ -662,17 +668,18 @@ class Worker {
 
   // --- perform: every lane
 
-  RK_FN void perform(Group& group, const Action& action) {
+  RK_FN RK_HOT void perform(Group& group, const Action& action) {
+    if (action.kind != Action::Kind::handle) return perform_rare(group, action);
+    if (Group::kIsSingle || action.batch == 1) {
+      handle(group, action);
+    } else {
+      handle_batch(group, action);
+    }
+  }
+  RK_FN RK_COLD void perform_rare(Group& group, const Action& action) {
     // cut state belongs to lane 0, which may be a turn ahead of the others here
     const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
     switch (action.kind) {
-      case Action::Kind::handle:
-        if (Group::kIsSingle || action.batch == 1) {
-          handle(group, action);
-        } else {
-          handle_batch(group, action);
-        }
-        break;
       case Action::Kind::command:
         if (group.rank() == 0) Life::obey(*this, action);
         break;
@@ -696,7 +703,7 @@ class Worker {
     }
   }
 
-  RK_FN void handle(Group& group, const Action& action) {
+  RK_FN RK_HOT void handle(Group& group, const Action& action) {
     if (action.crossed && !planted(Mutant::skip_message_record)) record(group, action.message);
     if (action.unit != nullptr && !planted(Mutant::handle_before_save)) save(group, *action.unit);
     const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
@@ -771,11 +778,11 @@ class Worker {
          view.payload(), header.dst == kHostId ? kInlineBytes : kInlineBytes - sizeof(Envelope));
   }
 
-  RK_FN void finish(Source source, std::uint64_t stash_position, const MessageView& message,
-                    SlotHeader& slot, const Outcome& outcome, bool known) {
+  RK_FN RK_HOT void finish(Source source, std::uint64_t stash_position, const MessageView& message,
+                           SlotHeader& slot, const Outcome& outcome, bool known) {
     slot.touched_epoch = epoch_;
     if (unsent_count_ > 0) give_back_unsent();
-    if (outcome.fault != Fault::none || outcome.stops || !known) {
+    if (outcome.fault != Fault::none || !known) {
       if (Life::conclude(*this, source, stash_position, message, slot, outcome, known)) return;
     }
     ++slot.handled;
@@ -788,7 +795,7 @@ class Worker {
     if ((slot.flags & kSlotStepTimers) != 0) fire_step_timers(slot);
     if (outcome.stops) Life::end(*this, slot, kCodeStopped);
   }
-  RK_FN void count_received(const MessageView& message) {
+  RK_FN RK_HOT void count_received(const MessageView& message) {
     ++self_.channels[channel_of(message)].received;
     ++received_;
     if (message.has_block()) slab_.give_back(message.block());
@@ -824,17 +831,17 @@ class Worker {
     ++sent_;
   }
   /// Straight into its place: a stamped temporary that is then copied stalls on its own stores.
-  RK_FN void write(std::byte* place, SlotHeader& from, const Draft& draft, const std::byte* payload,
-                   std::uint32_t bytes, std::uint32_t to) {
+  RK_FN RK_HOT void write(std::byte* place, SlotHeader& from, const Draft& draft,
+                          const std::byte* payload, std::uint32_t bytes, std::uint32_t to) {
     auto& header = *reinterpret_cast<MessageHeader*>(place);
     header.hlc = clock_.tick(wall_us_).word;
     header.source_sequence = ++from.source_sequence;
     header.epoch = static_cast<std::uint16_t>(epoch_);
     write_unstamped(place, from.id, draft, payload, bytes, to);
   }
-  RK_FN void write_unstamped(std::byte* place, ActorId from, const Draft& draft,
-                             const std::byte* payload, std::uint32_t bytes,
-                             std::uint32_t to) const {
+  RK_FN RK_HOT void write_unstamped(std::byte* place, ActorId from, const Draft& draft,
+                                    const std::byte* payload, std::uint32_t bytes,
+                                    std::uint32_t to) const {
     auto& header = *reinterpret_cast<MessageHeader*>(place);
     header.dst = draft.to;
     header.src = from;
@@ -854,7 +861,7 @@ class Worker {
       view.envelope() = Envelope{draft.due, draft.correlation, route};
     }
   }
-  RK_FN static void copy_payload(std::byte* to, const std::byte* from, std::uint32_t bytes) {
+  RK_FN RK_HOT static void copy_payload(std::byte* to, const std::byte* from, std::uint32_t bytes) {
 #if defined(__CUDA_ARCH__)
     for (std::uint32_t i = 0; i < bytes; ++i) to[i] = from[i];
     for (std::uint32_t i = bytes; i < kInlineBytes; ++i) to[i] = std::byte{0};
@@ -899,7 +906,7 @@ class Worker {
     return received_ != published_received_ || sent_ != published_sent_ ||
            ticks() - published_at_ > kHeartbeatTicks;
   }
-  RK_FN void publish_status() {
+  RK_FN RK_COLD void publish_status() {
     since_status_ = 0;
     published_received_ = received_;
     published_sent_ = sent_;

@@ -52,6 +52,7 @@ Capacities Simulation::capacities(const Tiling& tiling, std::uint32_t workers) {
   const std::uint32_t waiting = tiles * (2 * kFaces + 1) + kDriveRing / kChunk;
   Capacities capacity;
   capacity.inbox_slots = std::max(2 * waiting, 1024u);
+  capacity.local_slots = std::max(waiting, 1024u);
   capacity.stash_slots = std::max(waiting, 1024u);
   capacity.outbox_slots = 1024;
   capacity.slab_blocks = 2 * kFaces * tiles + 2 * kFaces;

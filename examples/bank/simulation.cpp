@@ -46,7 +46,8 @@ std::map<std::string, std::string> identity(const Settings& settings) {
 
 Capacities capacities(const Settings& settings) {
   Capacities capacity;
-  capacity.inbox_slots = 2 * std::bit_ceil(settings.accounts * window_of(settings.variant));
+  capacity.local_slots = std::bit_ceil(settings.accounts * window_of(settings.variant));
+  capacity.inbox_slots = 2 * capacity.local_slots;
   capacity.slab_blocks = 1;
   return capacity;
 }

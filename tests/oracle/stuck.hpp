@@ -45,7 +45,7 @@ inline Result<StuckReport> rescue_stuck(std::uint32_t workers) {
   RuntimeOptions options;
   options.workers = workers;
   options.placement = Placement::spread;
-  options.capacity = {.inbox_slots = 32, .outbox_slots = 32, .stash_slots = 32};
+  options.capacity = {.inbox_slots = 32, .local_slots = 32, .outbox_slots = 32, .stash_slots = 32};
   options.stall_deadline = {};
   options.checkpoint.dir = directory / "stuck";
   options.checkpoint.deadline = std::chrono::seconds(20);
