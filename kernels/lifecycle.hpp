@@ -190,7 +190,9 @@ class Lifecycle {
       bury(w, message, DeadReason::poisoned);
       w.count_received(message);
       w.leave(source, stash_position, &slot);
-    } else if (source != Source::stash) {
+    } else if (source == Source::stash) {
+      w.mailbox_.stash.start_over();
+    } else {
       w.mailbox_.stash.push(message, slot);
       w.mailbox_.finish(source);
     }

@@ -58,9 +58,13 @@ class Stash {
       position = cursor_++;
       return true;
     }
+    start_over();
+    return false;
+  }
+  /// The next look starts at the oldest entry: one that was taken came back to its place.
+  RK_FN void start_over() {
     cursor_ = head_;
     ++pass_;
-    return false;
   }
   /// In this look: whether an older entry of the actor was passed over; pass_over() says so.
   [[nodiscard]] RK_FN bool is_passed_over(const SlotHeader& slot) const {

@@ -472,6 +472,7 @@ class Worker {
       action.stash_position = position;
       if (slot == nullptr || is_special(message)) {
         if (judge(action, Source::stash, message, slot)) return true;
+        if (!moved_ && slot != nullptr) mailbox_.stash.pass_over(*slot);
         continue;
       }
       if (mailbox_.stash.is_passed_over(*slot)) continue;

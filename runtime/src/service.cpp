@@ -383,7 +383,11 @@ void Runtime::Impl::watch() {
   const std::lock_guard lock(mutex);
   totals.sent = sent;
   totals.received = received;
-  if (received != progress_mark || received == sent || wanted_state != RunState::running ||
+  // what waits for its time is not stuck
+  std::uint64_t timers = 0;
+  for (std::uint32_t w = 0; w < workers; ++w)
+    timers += load_relaxed<Scope::system>(system.workers[w].status->timers);
+  if (received != progress_mark || received + timers >= sent || wanted_state != RunState::running ||
       cut_open) {  // a worker may be waiting for the drain
     progress_mark = received;
     progress_time = now;

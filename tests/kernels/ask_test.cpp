@@ -18,10 +18,11 @@ struct Pair {
 Pair spawn_pair(Runtime& runtime, std::uint64_t deadline_us) {
   auto servers = runtime.spawn<Server>(1, [](std::uint32_t, Server&) {});
   EXPECT_TRUE(servers);
-  auto clients = runtime.spawn<Client>(4, [&](std::uint32_t, Client& client) {
-    client.server = (*servers)[0];
-    client.deadline_us = deadline_us;
-  });
+  auto clients = runtime.spawn<Client>(
+      4, [server = (*servers)[0], deadline_us](std::uint32_t, Client& client) {
+        client.server = server;
+        client.deadline_us = deadline_us;
+      });
   EXPECT_TRUE(clients);
   return {(*servers)[0], (*clients)[3]};
 }
@@ -32,7 +33,7 @@ TEST_P(Asking, AnAnswerComesWithItsQuestionsNumberAndEndsTheDeadline) {
   const Pair pair = spawn_pair(*runtime, 3'600'000'000ull);
   expect_ok(runtime->start());
   expect_ok(runtime->send(pair.client, Begin{0}));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   const auto client = runtime->read(pair.client);
   ASSERT_TRUE(client);
   EXPECT_EQ(client->answered, 1u);
@@ -47,7 +48,7 @@ TEST_P(Asking, WithoutAnAnswerTheDeadlineComes) {
   const Pair pair = spawn_pair(*runtime, 2000);
   expect_ok(runtime->start());
   expect_ok(runtime->send(pair.client, Begin{1}));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   const auto client = runtime->read(pair.client);
   ASSERT_TRUE(client);
   EXPECT_EQ(client->answered, 0u);
@@ -70,7 +71,7 @@ TEST_P(Asking, TheHostGetsItsAnswerInAFuture) {
   ASSERT_FALSE(nobody);
   EXPECT_EQ(nobody.error().code, ErrorCode::not_found);
   auto open = runtime->ask<Answer>(pair.server, Question{1, 0}, 3600s);
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   expect_ok(runtime->stop());
   EXPECT_EQ(open.get().error().code, ErrorCode::closed);
 }
@@ -81,7 +82,7 @@ TEST_P(Asking, TimersInTimeAreNeverEarlyAndAllCome) {
   ASSERT_TRUE(clocks);
   expect_ok(runtime->start());
   for (std::uint32_t i = 0; i < 8; ++i) expect_ok(runtime->send((*clocks)[i], Wind{5, 0}));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   for (std::uint32_t i = 0; i < 8; ++i) {
     const auto clock = runtime->read((*clocks)[i]);
     ASSERT_TRUE(clock);
@@ -97,7 +98,7 @@ TEST_P(Asking, TimersInStepsComeAfterThatManyMessages) {
   ASSERT_TRUE(clocks);
   expect_ok(runtime->start());
   expect_ok(runtime->send((*clocks)[1], Wind{0, 1}));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   const auto clock = runtime->read((*clocks)[1]);
   ASSERT_TRUE(clock);
   EXPECT_EQ(clock->ticks, 1u);
@@ -105,7 +106,6 @@ TEST_P(Asking, TimersInStepsComeAfterThatManyMessages) {
   EXPECT_EQ(clock->order, 1239u);
   expect_ok(runtime->stop());
 }
-
 
 }  // namespace
 }  // namespace rk::test

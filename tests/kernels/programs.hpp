@@ -39,6 +39,11 @@ inline void expect_ok(const Result<void>& result) {
   EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message);
 }
 
+inline void expect_run(Runtime& runtime) {
+  const auto report = runtime.run();
+  EXPECT_TRUE(report.has_value()) << (report ? "" : report.error().message);
+}
+
 /// Capacities so small that inboxes, outboxes and stashes fill up all the time.
 inline Capacities tiny_capacities() {
   return {.inbox_slots = 16,

@@ -28,15 +28,16 @@ TEST_P(Spawning, HandlersMakeFamiliesAndDeathMakesRoomForMore) {
   const auto workers = GetParam().workers;
   for (std::uint32_t round = 1; round <= 5; ++round) {
     // children live on their parent's worker, which has its share of the places
-    auto root = runtime->spawn_with<Tree>(Grow{workers == 1 ? 5u : 4u}, {.worker = round % workers});
-    ASSERT_TRUE(runtime->run());
+    auto root =
+        runtime->spawn_with<Tree>(Grow{workers == 1 ? 5u : 4u}, {.worker = round % workers});
+    expect_run(*runtime);
     const auto born = root.get();
     ASSERT_TRUE(born) << born.error().message;
     const std::uint32_t family = workers == 1 ? 63 : 31;
     EXPECT_EQ(seen.size(), round * family);
     EXPECT_EQ(runtime->stats().live, 1u + family);
     expect_ok(runtime->send(*born, Shrink{}));
-    ASSERT_TRUE(runtime->run());
+    expect_run(*runtime);
     EXPECT_EQ(runtime->stats().live, 1u);
     EXPECT_FALSE(runtime->read(*born));
   }
@@ -52,7 +53,7 @@ TEST_P(Spawning, WithoutAFreePlaceTheReferenceIsInvalidAndNothingElseHappens) {
   expect_ok(runtime->start());
   expect_ok(runtime->send((*roots)[0], Grow{3}));
   auto elsewhere = runtime->spawn_with<Tree>(Grow{0});
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   EXPECT_EQ(runtime->read((*roots)[0])->refused, 2u);
   const auto refused = elsewhere.get();
   ASSERT_FALSE(refused);
@@ -68,13 +69,13 @@ TEST_P(Spawning, AMessageToADeadActorIsADeadLetterAndNeverReachesItsSuccessor) {
   auto first = runtime->spawn_with<Tree>(Grow{0}, {.worker = 0}).get();
   ASSERT_TRUE(first) << first.error().message;
   expect_ok(runtime->kill(first->id));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   auto second = runtime->spawn_with<Tree>(Grow{0}, {.worker = 0}).get();
   ASSERT_TRUE(second) << second.error().message;
   EXPECT_EQ(second->id.index(), first->id.index());
   EXPECT_EQ(second->id.generation(), first->id.generation() + 1);
   expect_ok(runtime->send(*first, Shrink{}));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   EXPECT_TRUE(runtime->read(*second)) << "the successor got the dead one's message";
   auto letters = runtime->take_dead_letters();
   ASSERT_EQ(letters.size(), 1u);
@@ -84,7 +85,7 @@ TEST_P(Spawning, AMessageToADeadActorIsADeadLetterAndNeverReachesItsSuccessor) {
   // sent again to somebody who lives, it arrives
   letters[0].to = second->id;
   expect_ok(runtime->replay(letters[0]));
-  ASSERT_TRUE(runtime->run());
+  expect_run(*runtime);
   EXPECT_FALSE(runtime->read(*second));
   expect_ok(runtime->stop());
 }

@@ -92,17 +92,17 @@ std::unique_ptr<Team> make_team(const Shape& shape, SpawnPolicy policy,
                                 RuntimeOptions options = {}) {
   auto team = std::make_unique<Team>();
   team->runtime = make_runtime<Boss, Laborer>(shape, std::move(options));
-  team->runtime->on_output<Worked>(
-      [team = team.get()](const Worked& worked, const OutputInfo&) { team->worked.push_back(worked); });
-  auto boss = team->runtime->spawn<Boss>(1, [&](std::uint32_t, Boss& b) {
-    b.answer = static_cast<std::uint32_t>(answer);
+  team->runtime->on_output<Worked>([team = team.get()](const Worked& worked, const OutputInfo&) {
+    team->worked.push_back(worked);
   });
+  auto boss = team->runtime->spawn<Boss>(
+      1, [answer](std::uint32_t, Boss& b) { b.answer = static_cast<std::uint32_t>(answer); });
   EXPECT_TRUE(boss);
   team->boss = (*boss)[0];
   policy.supervisor = team->boss.id;
-  auto laborers = team->runtime->spawn<Laborer>(
-      5, [](std::uint32_t, Laborer& laborer) { laborer.sum = 1000; },
-      {.field_bytes = 24, .policy = policy});
+  auto laborers =
+      team->runtime->spawn<Laborer>(5, [](std::uint32_t, Laborer& laborer) { laborer.sum = 1000; },
+                                    {.field_bytes = 24, .policy = policy});
   EXPECT_TRUE(laborers);
   team->laborers = *laborers;
   expect_ok(team->runtime->start(true));
