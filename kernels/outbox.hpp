@@ -20,7 +20,10 @@ class Outbox {
  public:
   Outbox() = default;
   RK_FN Outbox(const SystemView& system, std::uint32_t worker)
-      : system_(&system), self_(&system.workers[worker]), k2h_(self_->k2h, self_->k2h_words) {
+      : system_(&system),
+        self_(&system.workers[worker]),
+        worker_(worker),
+        k2h_(self_->k2h, self_->k2h_words) {
     for (std::uint32_t peer = 0; peer < system.worker_count; ++peer) {
       self_->peers[peer] =
           InboxProducer(system.workers[peer].inbox, system.workers[peer].inbox_words);
@@ -48,17 +51,22 @@ class Outbox {
                   std::uint32_t payload_bytes, const BlockRef* block) {
     ++self_->channels[to_worker].sent;
     ++sent_;
+    const Route route{0, 0, static_cast<std::uint8_t>(worker_),
+                      static_cast<std::uint8_t>(to_worker)};
     if (head_ == tail_) {
       std::uint64_t position = 0;
       InboxProducer& peer = self_->peers[to_worker];
       if (std::byte* slot = peer.try_claim(position, peer.capacity())) {
         fill(slot, header, payload, payload_bytes, block);
+        MessageView{slot, system_->message_slot_bytes}.route() = route;
         peer.publish(position);
         return;
       }
       ++full_inbox_total_;
     }
-    fill(entry(tail_++), header, payload, payload_bytes, block);
+    std::byte* slot = entry(tail_++);
+    fill(slot, header, payload, payload_bytes, block);
+    MessageView{slot, system_->message_slot_bytes}.route() = route;
   }
 
   /// Sends to the host. Precondition: has_room.
@@ -142,6 +150,7 @@ class Outbox {
 
   const SystemView* system_ = nullptr;
   const WorkerView* self_ = nullptr;
+  std::uint32_t worker_ = 0;
   SpscProducer<StridedSlots, Scope::system> k2h_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;

@@ -32,7 +32,7 @@ class SlabPool {
   }
   /// Precondition: has_free(1).
   RK_FN BlockRef take(std::uint32_t bytes) {
-    return BlockRef{worker_, free_[--free_count_], bytes, 0};
+    return BlockRef{worker_, free_[--free_count_], bytes, {}};
   }
 
   RK_FN void give_back(const BlockRef& ref) {

@@ -200,7 +200,7 @@ class Worker {
         RecordKind::cut, channels, clock_.tick(wall_us_).word,
         sizeof(CutPayload) + channels * sizeof(CutChannel), [&](std::byte* payload) {
           *reinterpret_cast<CutPayload*>(payload) =
-              CutPayload{self_.unit_count, self_.slot_count, self_.slot_bytes, received_};
+              CutPayload{self_.slot_count, self_.slot_count, self_.slot_bytes, received_};
           auto* out = reinterpret_cast<CutChannel*>(payload + sizeof(CutPayload));
           for (std::uint32_t i = 0; i < channels; ++i) out[i] = self_.channels[i];
         });
@@ -378,7 +378,7 @@ class Worker {
     ++self_.channels[source_channel(header)].received;
     ++received_;
     if (message.has_block()) slab_.give_back(message.block());
-    while (unsent_count_ > 0) slab_.give_back(BlockRef{index_, unsent_[--unsent_count_], 0, 0});
+    while (unsent_count_ > 0) slab_.give_back(BlockRef{index_, unsent_[--unsent_count_], 0, {}});
     mailbox_.finish(action.source);
     if (run_state_ == RunState::paused && steps_left_ > 0 && --steps_left_ == 0) publish_status();
     if (fault_ != Fault::none) publish_status();

@@ -67,6 +67,7 @@ ordered_json to_json(const CheckpointDiff& diff, double tolerance) {
           {"not_compared",
            {{"slots_with_other_stamps", diff.other_stamps},
             {"slots_with_other_counters", diff.other_counters},
+            {"graves_of_one_only", diff.other_graves},
             {"messages_with_other_stamps", diff.messages.other_stamps}}}};
 }
 

@@ -51,7 +51,10 @@ Result<void> HostLane::send_coloured(std::uint16_t colour, ActorId to, std::uint
   std::memcpy(inline_payload, payload, payload_bytes);
   std::memset(inline_payload + payload_bytes, 0,
               system_.message_slot_bytes - sizeof(MessageHeader) - payload_bytes);
-  ++channels_[system_.actors[to.index()].worker].sent;
+  const std::uint32_t worker = system_.actors[to.index()].worker;
+  MessageView{slot, system_.message_slot_bytes}.route() =
+      Route{0, 0, kHostChannel, static_cast<std::uint8_t>(worker)};
+  ++channels_[worker].sent;
   ++sent_;
   h2k_.publish();
   return {};
@@ -67,7 +70,7 @@ std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crosse
       if (slot == nullptr) break;
       const MessageView message{slot, system_.message_slot_bytes};
       if (epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch)) {
-        crossed({slot, system_.message_slot_bytes});
+        crossed(w, {slot, system_.message_slot_bytes});
       }
       const hlc::Timestamp stamp{message.header().hlc};
       if (hlc::within_drift(stamp, wall_us)) {

@@ -68,8 +68,8 @@ bool Runtime::Impl::pump() {
   const std::lock_guard lock(lane->mutex);
   bool worked = lane->drain_outputs(
                     kOutputsPerTurn,
-                    [this](std::span<const std::byte> message) {
-                      if (cut_open) drain->add_host_message(message);
+                    [this](std::uint32_t worker, std::span<const std::byte> message) {
+                      if (cut_open) drain->add_output(worker, message);
                     },
                     [this](const MessageView& message) { deliver(message); }) != 0;
   if (feed_state == FeedState::more) {

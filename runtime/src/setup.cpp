@@ -224,6 +224,7 @@ void Runtime::Impl::fill_slot(std::size_t i, SlotHeader& header, std::byte* stat
   header.source_sequence = slot.row.source_sequence;
   header.handled = slot.row.handled;
   header.hlc = slot.row.hlc;
+  header.flags = static_cast<std::uint16_t>(slot.row.flags);
   std::memcpy(state, slot.state.data(), slot.state.size());
   if (!slot.field.empty()) std::memcpy(field, slot.field.data(), slot.field.size());
 }
@@ -264,7 +265,6 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   facts.executor = executor->name();
   facts.run_id = run_id;
   facts.seed = options.seed;
-  for (const ActorEntry& entry : placed.actors) facts.actor_worker.push_back(entry.worker);
   RK_TRY_ASSIGN(drain, checkpoint::Drain::create(
                            *executor, system, directory ? &*directory : nullptr, std::move(facts),
                            {.writers = options.checkpoint.writers,

@@ -223,7 +223,7 @@ Result<void> write_slots(Executor& executor, const SystemPlan& plan, const Worke
     auto* header = reinterpret_cast<SlotHeader*>(base + worker.offsets[i]);
     *header = SlotHeader{};
     header->id = actor.id;
-    header->type = actor.type;
+    header->type = static_cast<std::uint16_t>(actor.type);
     header->unit = worker.unit_of[i];
     header->state_bytes = program.types[actor.type].state_bytes;
     header->field_bytes = actor.field_bytes;
@@ -255,9 +255,13 @@ Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capa
     view.header().seq = 0;
     view.header().epoch = static_cast<std::uint16_t>(plan.base_epoch);
     view.header().flags =
-        static_cast<std::uint8_t>((message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
+        static_cast<std::uint8_t>((view.header().flags & ~kFlagBlock) |
+                                  (message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
+    view.route().from = kHostChannel;
+    view.route().to = static_cast<std::uint8_t>(w);
     if (!message.block.empty()) {
-      view.block() = BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), 0};
+      view.block() =
+          BlockRef{w, block, static_cast<std::uint32_t>(message.block.size()), view.route()};
       RK_TRY(executor.write(region.slab + std::uint64_t{block} * capacity.slab_block_bytes,
                             message.block.data(), message.block.size()));
       ++block;
