@@ -1,4 +1,5 @@
 #include <ringkernel/checkpoint/manifest.hpp>
+#include <ringkernel/runtime/message.hpp>
 
 #include <nlohmann/json.hpp>
 #include <ringkernel/checkpoint/regions.hpp>
@@ -71,6 +72,7 @@ const char* first_fault(const Manifest& manifest) {
     if (!regions_fault(type.regions, type.state_bytes).empty()) {
       return "a region of an actor type is not possible";
     }
+    if (type.max_links > kMaxActors) return "an actor type has more links than there are actors";
   }
   std::set<std::string_view> names;
   for (const auto& shard : manifest.shards) {
