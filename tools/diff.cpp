@@ -117,6 +117,9 @@ void print(const CheckpointDiff& diff) {
         "messages have other time stamps\n",
         number(diff.other_stamps), number(diff.other_counters), number(messages.other_stamps));
   }
+  if (diff.other_graves != 0)
+    std::printf("not compared: %llu actors are known to be dead in only one of the two\n",
+                number(diff.other_graves));
 }
 
 int run(const DiffCommand& command) {
