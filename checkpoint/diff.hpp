@@ -1,10 +1,12 @@
 // How two checkpoints differ, actor by actor, message by message.
 //
-// What is compared: each slot's type, version, state and trailing field; each message in flight
-// (tag, payload, block, by sender, receiver and number); the host's state. What is not: hybrid
-// logical clock stamps and each slot's counters of messages sent and handled. They differ between
-// runs that reach the same state by another way, so they are counted apart and never make two
-// checkpoints unequal.
+// What is compared: each actor's type, version, state and trailing field, and whether it is
+// suspended; each message in flight (tag, what it is, payload, block, by sender, receiver and
+// number); the host's state. Actors are told apart by id: one that has another's place is another
+// actor. What is not compared: hybrid logical clock stamps, the physical time of timers, who died
+// before, and each slot's counters of messages sent and handled. They differ between runs that
+// reach the same state by another way, so they are counted apart and never make two checkpoints
+// unequal.
 //
 // Thread-safety: free functions.
 #pragma once
@@ -47,7 +49,7 @@ struct MessagesDiff {
 struct CheckpointDiff {
   std::vector<ActorId> only_a;
   std::vector<ActorId> only_b;
-  std::vector<ActorId> changed;  ///< type, version, state or field differ
+  std::vector<ActorId> changed;  ///< type, version, flags, state or field differ
   std::uint64_t same = 0;
   std::uint64_t other_layout = 0;  ///< of `changed`: type, version or sizes differ
   std::uint64_t state_bytes = 0;   ///< bytes that differ, in slots of the same layout
@@ -58,6 +60,7 @@ struct CheckpointDiff {
   std::uint64_t host_bytes = 0;      ///< of the host's state that differ, a length included
   std::uint64_t other_stamps = 0;    ///< slots; not part of `equal`
   std::uint64_t other_counters = 0;  ///< slots; not part of `equal`
+  std::uint64_t other_graves = 0;    ///< ids dead in only one of the two; not part of `equal`
 
   [[nodiscard]] bool equal() const {
     return only_a.empty() && only_b.empty() && changed.empty() && messages.only_a == 0 &&

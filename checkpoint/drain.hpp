@@ -6,10 +6,10 @@
 //   records ----/    counts, returns credits)
 //
 // Invariants:
-//  1. Completeness is decided from the records alone: a cut record of every worker, slots written
-//  and slots called unchanged = sum of slots announced,
+//  1. Completeness is decided from the records alone: a cut record of every worker, places written
+//  and places called unchanged = sum of places announced,
 //     messages recorded = sum(sent) - sum(received) over every channel. Nothing is guessed from
-//     time.
+//     time. A message's trailer says which channel it counts on.
 //  2. One cut at a time. Records of another epoch than the open one are dropped (left over from an
 //  abandoned cut).
 //  3. Credits return as soon as the bytes were copied out, so that a worker waits for the drain's
@@ -66,17 +66,14 @@ struct DrainFacts {
   std::string executor;
   std::string run_id;
   std::uint64_t seed = 0;
-  /// Worker of each actor index: tells the channel of a recorded message. Indexed by
-  /// ActorId::index().
-  std::vector<std::uint32_t> actor_worker;
 };
 
 /// What one finished cut cost and holds.
 struct CutReport {
   std::uint32_t epoch = 0;
-  std::uint32_t parent = 0;  ///< 0: a full checkpoint
-  std::string directory;     ///< empty if it failed
-  std::uint64_t slots = 0;
+  std::uint32_t parent = 0;         ///< 0: a full checkpoint
+  std::string directory;            ///< empty if it failed
+  std::uint64_t slots = 0;          ///< that an actor lives in
   std::uint64_t messages = 0;       ///< in flight across the cut
   std::uint64_t drained_bytes = 0;  ///< taken out of the rings
   std::uint64_t file_bytes = 0;
@@ -105,8 +102,8 @@ class Drain {
   /// the epoch wait in their rings until then. Creates the checkpoint's directory; errors become
   /// the outcome.
   virtual void open(HostCut cut) = 0;
-  /// A K2H message that crossed the open cut, `message_slot_bytes` long.
-  virtual void add_host_message(std::span<const std::byte> message) = 0;
+  /// A message that crossed the open cut in `worker`'s K2H ring, `message_slot_bytes` long.
+  virtual void add_output(std::uint32_t worker, std::span<const std::byte> message) = 0;
   /// True once every record of the open cut arrived: the host may close it. Cheap.
   [[nodiscard]] virtual bool streamed() const = 0;
   /// Gives the open cut up, whatever its state short of durable; its outcome becomes `error`. A

@@ -34,6 +34,9 @@ struct ActorTypeInfo {
   std::uint32_t version = 0;
   std::uint64_t state_bytes = 0;
   std::vector<Region> regions{};  ///< declared ones; manifests without any have no such key
+  /// What trails its actors' fields (TrailLayout); manifests of types without it have no such key.
+  bool supervised = false;
+  std::uint32_t max_links = 0;
   friend bool operator==(const ActorTypeInfo&, const ActorTypeInfo&) = default;
 };
 
@@ -50,7 +53,7 @@ struct Manifest {
   std::map<std::string, std::string> app;  ///< the application's own part that is small text
   std::vector<ActorTypeInfo> types;
   std::vector<ShardInfo> shards;
-  std::uint64_t slots = 0;
+  std::uint64_t slots = 0;  ///< that an actor lives in, once this is laid over its parents
   std::uint64_t messages = 0;
   std::uint64_t host_bytes = 0;
   Hash128 content_digest;

@@ -34,6 +34,7 @@ struct RegionView {
   /// Calls f(const std::byte*) for every element, x fastest.
   template <class F>
   void for_each(F f) const {
+    if (count() == 0) return;  // the other axes may be long
     const std::uint64_t size = element_bytes(region->element);
     for (std::uint64_t z = 0; z < shape[2]; ++z) {
       for (std::uint64_t y = 0; y < shape[1]; ++y) {

@@ -14,6 +14,7 @@
 #include <ringkernel/kernels/context.hpp>
 #include <ringkernel/kernels/mailbox.hpp>
 #include <ringkernel/runtime/lifeline.hpp>
+#include <ringkernel/runtime/page_hash.hpp>
 
 namespace rk {
 
@@ -35,7 +36,10 @@ class Lifecycle {
         slot.id.generation() + ((slot.flags & kSlotGrave) != 0 ? 1 : 0);
     slot.id = ActorId::make(index, generation);
     slot.flags = 0;
-    slot.source_sequence = 0;
+    // the dead one's pages are no baseline for the new one's
+    if (PageHashes* hashes = w.self_.units[slot.unit].hashes)
+      hashes->epoch[0] = hashes->epoch[1] = 0;
+    // the place's counter goes on: what the dead one sent may still be on its way
     slot.stashed = 0;
     slot.stash_pass = 0;
     slot.handled = 0;

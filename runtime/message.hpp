@@ -171,6 +171,12 @@ RK_FN constexpr bool is_to_host(const MessageHeader& header) {
   return header.dst == kHostId || (header.flags & kFlagDead) != 0;
 }
 
+/// Whether the last 16 bytes of a message's slot are its trailer. A plain output's payload may
+/// reach into them.
+RK_FN constexpr bool has_trailer(const MessageHeader& header) {
+  return !(header.dst == kHostId) || (header.flags & (kFlagTrailer | kFlagDead)) != 0;
+}
+
 /// Colours are compared modulo their width: `a` is newer than `b` when less than half the circle
 /// ahead.
 RK_FN constexpr bool epoch_newer(std::uint16_t a, std::uint16_t b) {

@@ -14,6 +14,9 @@
 //                                     std::span<const std::byte> old_state, Cell& out,
 //                                     std::vector<std::byte>& field);
 //
+// The actor's own field, that is: its supervisor and links are kept, and what it restarts from is
+// what came out here, until it is saved anew.
+//
 // Called on the host, by the thread that restores, once for each actor that an older version
 // saved; the same input must give the same output. `out` comes in value-initialised, `old_state`
 // has the size that the older version's state had and need not be aligned: copy out of it. Several

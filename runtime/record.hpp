@@ -31,7 +31,7 @@ enum class RecordKind : std::uint32_t {
   cut = 1,      ///< CutPayload, then CutChannel[channels]
   slots = 2,    ///< a save unit or a part of one: [SlotHeader|state|field]*
   message = 3,  ///< message slot, then the bytes of its block if it has one
-  end = 4,      ///< every save unit of this worker was dealt with; `count` slots were unchanged
+  end = 4,      ///< every save unit of this worker was dealt with; `count` places were unchanged
   read = 5,     ///< reply to a host read: one slot or a part of it; `epoch` is the request's number
   pages = 6,    ///< changed pages of a slot: SlotHeader, PagesPayload, the pages; see below
 };
@@ -43,7 +43,7 @@ struct RecordHeader {
   std::uint32_t stream;  ///< worker index; the H2K dispatcher's stream comes after the last worker
   std::uint32_t unit;    ///< save unit (slots), actor id (message: destination; read: the actor)
   std::uint32_t
-      count;  ///< slots in the record; channels in a cut; pages: 1 in a slot's last record
+      count;  ///< places in the record; channels in a cut; pages: 1 in a slot's last record
   std::uint64_t hlc;
   std::uint64_t part_offset;  ///< of this payload within the unit
   std::uint64_t unit_bytes;   ///< of the whole unit; equals `length` when sent in one part
@@ -53,10 +53,10 @@ struct RecordHeader {
 static_assert(sizeof(RecordHeader) == 64 && std::is_trivially_copyable_v<RecordHeader>);
 static_assert(offsetof(RecordHeader, hlc) == 24 && offsetof(RecordHeader, checksum) == 56);
 
-/// Counters of one worker at its cut. The cut holds `slots` slots of it and, over all workers,
-/// sum(sent) - sum(received) messages in flight.
+/// Counters of one worker at its cut. The cut holds `slots` places of it, an actor lives in `live`
+/// of them, and over all workers it holds sum(sent) - sum(received) messages in flight.
 struct CutPayload {
-  std::uint64_t units;
+  std::uint64_t live;
   std::uint64_t slots;
   std::uint64_t slot_bytes;
   std::uint64_t handled;

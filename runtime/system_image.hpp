@@ -45,8 +45,8 @@ struct SystemPlan {
   std::vector<std::vector<ReplayMessage>> replay;  ///< per worker, in the order to handle them
 };
 
-/// Fills the slot of plan.actors[index]: header fields that a checkpoint carries, state and field
-/// (zeroed before).
+/// Fills the slot of plan.actors[index], if somebody lives or lived there: header fields that a
+/// checkpoint carries, state and field (zeroed before).
 using FillSlot =
     std::function<void(std::size_t index, SlotHeader& header, std::byte* state, std::byte* field)>;
 

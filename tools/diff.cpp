@@ -67,6 +67,7 @@ ordered_json to_json(const CheckpointDiff& diff, double tolerance) {
           {"not_compared",
            {{"slots_with_other_stamps", diff.other_stamps},
             {"slots_with_other_counters", diff.other_counters},
+            {"graves_of_one_only", diff.other_graves},
             {"messages_with_other_stamps", diff.messages.other_stamps}}}};
 }
 
@@ -116,6 +117,9 @@ void print(const CheckpointDiff& diff) {
         "messages have other time stamps\n",
         number(diff.other_stamps), number(diff.other_counters), number(messages.other_stamps));
   }
+  if (diff.other_graves != 0)
+    std::printf("not compared: %llu actors are known to be dead in only one of the two\n",
+                number(diff.other_graves));
 }
 
 int run(const DiffCommand& command) {

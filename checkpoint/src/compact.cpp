@@ -13,6 +13,10 @@ Result<void> write_rows(RowWriter& rows, const LoadedCheckpoint& loaded) {
     RK_TRY(rows.add_slot({slot.id, names[slot.type_region], slot.type_region, slot.version},
                          slot.row, slot.state, slot.field));
   }
+  for (const Grave& grave : loaded.graves) {
+    RK_TRY(rows.add_grave({grave.id, names[grave.type_region], grave.type_region, grave.version},
+                          grave.row));
+  }
   for (const LoadedMessage& message : loaded.messages) {
     RK_TRY(rows.add_message(message.slot, message.block));
   }

@@ -3,10 +3,8 @@
 
 namespace rk::checkpoint {
 
-CutLedger::CutLedger(std::uint32_t workers, std::span<const CutChannel> host,
-                     std::span<const std::uint32_t> actor_worker)
+CutLedger::CutLedger(std::uint32_t workers, std::span<const CutChannel> host)
     : workers_(workers),
-      actor_worker_(actor_worker),
       streams_(workers),
       sent_(std::size_t{workers + 1} * (workers + 1)),
       received_(sent_.size()),
@@ -22,13 +20,11 @@ std::string CutLedger::peer_name(std::uint32_t peer) const {
   return peer == workers_ ? "the host" : "worker " + std::to_string(peer);
 }
 
-Result<std::uint32_t> CutLedger::worker_of(ActorId id) const {
-  if (id == kHostId) return workers_;
-  if (id.index() >= actor_worker_.size() || actor_worker_[id.index()] >= workers_) {
-    return fail(ErrorCode::internal, "a recorded message names actor " +
-                                         std::to_string(id.index()) + ", which no worker owns");
-  }
-  return actor_worker_[id.index()];
+Result<std::uint32_t> CutLedger::peer_of(std::uint32_t channel) const {
+  if (channel == kHostChannel) return workers_;
+  if (channel < workers_) return channel;
+  return fail(ErrorCode::internal, "a recorded message names worker " + std::to_string(channel) +
+                                       ", which does not exist");
 }
 
 Result<void> CutLedger::add_cut(const RecordHeader& header, Bytes payload) {
@@ -43,6 +39,11 @@ Result<void> CutLedger::add_cut(const RecordHeader& header, Bytes payload) {
   }
   CutPayload counts;
   std::memcpy(&counts, payload.data(), sizeof(counts));
+  if (counts.live > counts.slots) {
+    return fail(ErrorCode::internal, "worker " + std::to_string(header.stream) + ": " +
+                                         std::to_string(counts.live) + " actors in " +
+                                         std::to_string(counts.slots) + " slots");
+  }
   for (std::uint32_t peer = 0; peer < peers; ++peer) {
     CutChannel entry;
     std::memcpy(&entry, payload.data() + sizeof(counts) + peer * sizeof(entry), sizeof(entry));
@@ -54,6 +55,7 @@ Result<void> CutLedger::add_cut(const RecordHeader& header, Bytes payload) {
   stream.hlc = header.hlc;
   stream.announced_slots = counts.slots;
   announced_slots_ += counts.slots;
+  live_ += counts.live;
   if (++cuts_ == workers_) return balance();
   return {};
 }
@@ -149,13 +151,21 @@ Result<void> CutLedger::add_end(const RecordHeader& header) {
   return account(*stream, header);
 }
 
-Result<void> CutLedger::add_message(const MessageHeader& message) {
+Result<void> CutLedger::add_message(const MessageHeader& message, const Route& route) {
   const bool from_host = message.src == kHostId || (message.flags & kFlagReplayed) != 0;
-  std::uint32_t from = workers_;
-  if (!from_host) {
-    RK_TRY_ASSIGN(from, worker_of(message.src));
-  }
-  RK_TRY_ASSIGN(const std::uint32_t to, worker_of(message.dst));
+  RK_TRY_ASSIGN(const std::uint32_t from, peer_of(from_host ? kHostChannel : route.from));
+  RK_TRY_ASSIGN(const std::uint32_t to, peer_of(route.to));
+  return count_message(from, to);
+}
+
+Result<void> CutLedger::add_output(std::uint32_t worker) {
+  if (worker == kHostChannel)
+    return fail(ErrorCode::internal, "the host cannot have sent an output");
+  RK_TRY_ASSIGN(const std::uint32_t from, peer_of(worker));
+  return count_message(from, workers_);
+}
+
+Result<void> CutLedger::count_message(std::uint32_t from, std::uint32_t to) {
   ++recorded_[channel(from, to)];
   ++messages_;
   if (cuts_ == workers_) return check_channel(from, to);

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <ringkernel/checkpoint/content_digest.hpp>
 #include <ringkernel/checkpoint/regions.hpp>
+#include <set>
 #include <tuple>
 
 namespace rk::checkpoint {
@@ -49,6 +51,7 @@ class Differ {
         RK_TRY(compare(a_.slots[i++], b_.slots[j++]));
       }
     }
+    compare_graves();
     compare_messages(a_.messages, b_.messages);
     compare_messages(a_.outputs, b_.outputs);
     out_.host_bytes = differing_bytes(a_.host_state, b_.host_state);
@@ -70,7 +73,8 @@ class Differ {
       ++out_.other_layout;
       return {};
     }
-    if (same_bytes(a.state, b.state) && same_bytes(a.field, b.field)) {
+    if (a.row.flags == b.row.flags && same_bytes(a.state, b.state) &&
+        same_bytes(a.field, b.field)) {
       ++out_.same;
       return {};
     }
@@ -82,12 +86,20 @@ class Differ {
     const std::uint64_t field_bytes = differing_bytes(field, b.field);
     out_.state_bytes += state_bytes;
     out_.field_bytes += field_bytes;
-    if (state_bytes + field_bytes == 0) {
+    if (state_bytes + field_bytes == 0 && a.row.flags == b.row.flags) {
       ++out_.within_tolerance;
     } else {
       out_.changed.push_back(a.id);
     }
     return {};
+  }
+
+  void compare_graves() {
+    std::set<std::uint32_t> dead;
+    for (const Grave& grave : a_.graves) dead.insert(grave.id.word);
+    std::uint64_t in_both = 0;
+    for (const Grave& grave : b_.graves) in_both += dead.contains(grave.id.word) ? 1 : 0;
+    out_.other_graves = a_.graves.size() + b_.graves.size() - 2 * in_both;
   }
 
   Result<void> compare_regions(const LoadedSlot& a, const LoadedSlot& b,
@@ -186,9 +198,9 @@ class Differ {
         continue;
       }
       const MessageHeader ha = header_of(*message), hb = header_of(*other->second);
+      const MessageContent ca(message->slot), cb(other->second->slot);
       const bool same = ha.tag == hb.tag && (ha.flags & kFlagBlock) == (hb.flags & kFlagBlock) &&
-                        same_bytes(message->slot.subspan(sizeof(MessageHeader)),
-                                   other->second->slot.subspan(sizeof(MessageHeader))) &&
+                        ca.traits() == cb.traits() && same_bytes(ca.payload(), cb.payload()) &&
                         same_bytes(message->block, other->second->block);
       if (!same) ++out_.messages.changed;
       if (ha.hlc != hb.hlc) ++out_.messages.other_stamps;

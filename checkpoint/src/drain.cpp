@@ -30,7 +30,7 @@ Result<std::shared_ptr<OpenCut>> DrainThreads::begin(HostCut cut) {
                 "the host's part of a cut does not have one channel per worker");
   }
   RK_TRY_ASSIGN(auto checkpoint, directory_->begin(cut.epoch, facts_.run_id));
-  return std::make_shared<OpenCut>(std::move(cut), std::move(checkpoint), workers_, facts_,
+  return std::make_shared<OpenCut>(std::move(cut), std::move(checkpoint), workers_,
                                    options_.writers);
 }
 
@@ -53,17 +53,15 @@ void DrainThreads::open(HostCut cut) {
   bell_.notify_one();
 }
 
-void DrainThreads::add_host_message(std::span<const std::byte> message) {
+void DrainThreads::add_output(std::uint32_t worker, std::span<const std::byte> message) {
   if (!service_cut_ || service_cut_->failed()) return;
   OpenCut& cut = *service_cut_;
   const std::lock_guard lock(cut.mutex);
-  MessageHeader header;
   if (message.size() != slot_bytes_) {
     return cut.give_up_locked(
         {ErrorCode::internal, 0, "an output of the wrong size crossed the cut"});
   }
-  std::memcpy(&header, message.data(), sizeof(header));
-  if (auto counted = cut.ledger.add_message(header); !counted)
+  if (auto counted = cut.ledger.add_output(worker); !counted)
     return cut.give_up_locked(counted.error());
   cut.host_messages.insert(cut.host_messages.end(), message.begin(), message.end());
 }

@@ -164,13 +164,15 @@ bool DrainThreads::count(DrainStream& stream, const RecordHeader& header, Bytes 
     case RecordKind::pages: counted = cut_->ledger.add_pages(header); break;
     case RecordKind::end: counted = cut_->ledger.add_end(header); break;
     case RecordKind::message: {
-      MessageHeader message;
-      if (payload.size() < sizeof(message)) {
-        counted = fail(ErrorCode::corrupt, "a recorded message is shorter than its header");
+      if (payload.size() < slot_bytes_) {
+        counted = fail(ErrorCode::corrupt, "a recorded message is shorter than its slot");
         break;
       }
+      MessageHeader message;
+      Route route;
       std::memcpy(&message, payload.data(), sizeof(message));
-      counted = cut_->ledger.add_message(message);
+      std::memcpy(&route, payload.data() + slot_bytes_ - sizeof(route), sizeof(route));
+      counted = cut_->ledger.add_message(message, route);
       break;
     }
     default: return false;

@@ -45,7 +45,7 @@ class DrainThreads final : public Drain {
   Result<void> start();
 
   void open(HostCut cut) override;
-  void add_host_message(std::span<const std::byte> message) override;
+  void add_output(std::uint32_t worker, std::span<const std::byte> message) override;
   [[nodiscard]] bool streamed() const override { return streamed_.load(std::memory_order_acquire); }
   void abandon(Error error) override;
   [[nodiscard]] std::optional<Result<CutReport>> take_outcome() override;

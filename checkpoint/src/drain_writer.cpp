@@ -119,6 +119,7 @@ Result<void> DrainWriter::finish_part(OpenCut& cut) {
   const std::lock_guard lock(cut.mutex);
   cut.shards.insert(cut.shards.end(), shards.begin(), shards.end());
   cut.digest.merge(part_->rows().digest());
+  cut.live_rows += part_->live_rows();
   return {};
 }
 
@@ -152,7 +153,12 @@ Result<CutReport> DrainWriter::commit(OpenCut& cut) {
     if (cut.failure) return unexpected(*cut.failure);
     const auto clocks = cut.ledger.clocks();
     manifest.hlc = std::max(cut.host.hlc, *std::max_element(clocks.begin(), clocks.end()));
-    manifest.slots = cut.ledger.slots();
+    manifest.slots = cut.ledger.live();
+    // An increment's actors are counted when it is laid over its parent.
+    if (cut.host.parent == 0 && cut.live_rows != manifest.slots) {
+      return fail(ErrorCode::internal, "the workers announced " + std::to_string(manifest.slots) +
+                                           " actors but wrote " + std::to_string(cut.live_rows));
+    }
     manifest.messages = cut.ledger.messages();
     manifest.shards = std::move(cut.shards);
     manifest.content_digest = cut.digest.value();
@@ -172,7 +178,9 @@ Result<CutReport> DrainWriter::commit(OpenCut& cut) {
                               .type_hash = type.type_hash,
                               .version = type.version,
                               .state_bytes = type.state_bytes,
-                              .regions = type.regions});
+                              .regions = type.regions,
+                              .supervised = type.trail.supervised,
+                              .max_links = type.trail.max_links});
   }
   RK_TRY_ASSIGN(const auto committed, cut.checkpoint.commit(std::move(manifest)));
   report.epoch = cut.host.epoch;

@@ -1,4 +1,5 @@
 #include <ringkernel/checkpoint/manifest.hpp>
+#include <ringkernel/runtime/message.hpp>
 
 #include <nlohmann/json.hpp>
 #include <ringkernel/checkpoint/regions.hpp>
@@ -31,6 +32,9 @@ Json to_json(const Manifest& manifest) {
                      {"type_hash", to_hex(type.type_hash)},
                      {"version", type.version}});
     if (!type.regions.empty()) types.back()["regions"] = regions_to_json(type.regions);
+    if (type.supervised || type.max_links != 0) {
+      types.back()["trail"] = {{"max_links", type.max_links}, {"supervised", type.supervised}};
+    }
   }
   Json shards = Json::array();
   for (const auto& shard : manifest.shards) {
@@ -68,6 +72,7 @@ const char* first_fault(const Manifest& manifest) {
     if (!regions_fault(type.regions, type.state_bytes).empty()) {
       return "a region of an actor type is not possible";
     }
+    if (type.max_links > kMaxActors) return "an actor type has more links than there are actors";
   }
   std::set<std::string_view> names;
   for (const auto& shard : manifest.shards) {
@@ -115,6 +120,11 @@ Manifest from_json(const Json& in) {
                          .version = unsigned_at<std::uint32_t>(type, "version"),
                          .state_bytes = unsigned_at<std::uint64_t>(type, "state_bytes")});
     if (type.contains("regions")) out.types.back().regions = regions_from_json(type.at("regions"));
+    if (type.contains("trail")) {
+      const Json& trail = type.at("trail");
+      out.types.back().supervised = trail.at("supervised").get<bool>();
+      out.types.back().max_links = unsigned_at<std::uint32_t>(trail, "max_links");
+    }
   }
   for (const Json& shard : in.at("shards")) {
     out.shards.push_back({.name = shard.at("name").get<std::string>(),

@@ -16,10 +16,10 @@ struct OpenCut {
   using Clock = std::chrono::steady_clock;
 
   OpenCut(HostCut host_cut, CheckpointWriter checkpoint_writer, std::uint32_t workers,
-          const DrainFacts& facts, std::uint32_t writers)
+          std::uint32_t writers)
       : host(std::move(host_cut)),
         checkpoint(std::move(checkpoint_writer)),
-        ledger(workers, host.channels, facts.actor_worker),
+        ledger(workers, host.channels),
         writers_left(writers) {}
 
   /// The first failure counts. Any thread.
@@ -46,6 +46,7 @@ struct OpenCut {
   std::vector<std::byte> host_messages;  // slots, one after the other
   std::vector<ShardInfo> shards;
   ContentDigest digest;
+  std::uint64_t live_rows = 0;  // of actors, whole
   std::uint32_t writers_left;
   std::uint64_t drained_bytes = 0;
   std::chrono::nanoseconds stream_time{};

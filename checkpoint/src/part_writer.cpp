@@ -14,7 +14,7 @@ SlotRow row_of(const SlotHeader& header) {
   return {.state_bytes = header.state_bytes,
           .field_bytes = header.field_bytes,
           .source_sequence = header.source_sequence,
-          .reserved = 0,
+          .flags = static_cast<std::uint32_t>(header.flags & kKeptSlotFlags),
           .handled = header.handled,
           .hlc = header.hlc};
 }
@@ -73,7 +73,21 @@ Result<SlotIdentity> PartWriter::identify(const SlotHeader& header) const {
   return SlotIdentity{header.id, type.name, regions_[header.type], type.version};
 }
 
+Result<void> PartWriter::add_free_place(const SlotHeader& header) {
+  if ((header.flags & kSlotGrave) == 0) return {};
+  RK_TRY_ASSIGN(const SlotIdentity who, identify(header));
+  SlotRow row = row_of(header);
+  row.flags = 0;  // they were the dead one's
+  return rows_.add_grave(who, row);
+}
+
 Result<void> PartWriter::add_slot(const SlotHeader& header, Bytes slot) {
+  if ((header.flags & kSlotFree) != 0) return add_free_place(header);
+  if ((header.flags & kSlotGrave) != 0) {
+    return fail(ErrorCode::corrupt,
+                "actor " + std::to_string(header.id.index()) + " is dead and lives");
+  }
+  ++live_rows_;
   RK_TRY_ASSIGN(const SlotIdentity who, identify(header));
   const Bytes state = slot.subspan(sizeof(SlotHeader), header.state_bytes);
   const Bytes field = slot.subspan(
@@ -87,6 +101,10 @@ Result<void> PartWriter::add_pages(const RecordHeader& header, Bytes payload) {
   if (payload.size() < sizeof(slot) + sizeof(PagesPayload))
     return broken_record(header, "it ends inside its header");
   std::memcpy(&slot, payload.data(), sizeof(slot));
+  // Of an empty place no page is worth keeping; its last record says who lies there.
+  if ((slot.flags & kSlotFree) != 0) {
+    return header.count == 1 ? add_free_place(slot) : Result<void>{};
+  }
   RK_TRY_ASSIGN(const SlotIdentity who, identify(slot));
   return rows_.add_pages(who, row_of(slot), payload.subspan(sizeof(slot)));
 }
@@ -106,8 +124,15 @@ Result<void> PartWriter::add_message(Bytes slot, Bytes block) {
   MessageHeader header;
   std::memcpy(&header, copy.data(), sizeof(header));
   header.seq = 0;
-  header.flags &= kFlagBlock;
+  header.flags &= kKeptMessageFlags;
   std::memcpy(copy.data(), &header, sizeof(header));
+  if (has_trailer(header)) {
+    std::byte* at = copy.data() + slot_bytes - sizeof(Route);
+    Route route;
+    std::memcpy(&route, at, sizeof(route));
+    route.from = route.to = 0;
+    std::memcpy(at, &route, sizeof(route));
+  }
   if ((header.flags & kFlagBlock) != 0) {
     std::byte* at = copy.data() + slot_bytes - sizeof(BlockRef);
     BlockRef ref;

@@ -1,8 +1,9 @@
 // One writer's share of a checkpoint: verifies records, takes them apart and puts them into its
 // shards.
 //
-// Rows carry what outlives a run (see restore.hpp): commit words, slab handles and flags of queues
-// are zero in them, so that equal content gives equal rows.
+// Rows carry what outlives a run (see restore.hpp): commit words, slab handles, flags of queues and
+// the peers of routes are zero in them, so that equal content gives equal rows. A unit holds
+// places: those where nobody lives or lies get no row.
 //
 // Thread-safety: one thread. Memory: a batch per kind of row, and per stream one unit whose parts
 // are arriving.
@@ -33,16 +34,21 @@ class PartWriter {
   [[nodiscard]] Result<void> add_message(Bytes slot, Bytes block);
   /// For what needs no taking apart: clocks, host state, and the end.
   [[nodiscard]] RowWriter& rows() { return rows_; }
+  /// Rows of whole actors that it wrote.
+  [[nodiscard]] std::uint64_t live_rows() const { return live_rows_; }
 
  private:
   [[nodiscard]] Result<void> add_unit(const RecordHeader& header, Bytes unit);
   [[nodiscard]] Result<void> add_slot(const SlotHeader& header, Bytes slot);
+  /// A place where nobody lives.
+  [[nodiscard]] Result<void> add_free_place(const SlotHeader& header);
   /// corrupt: the slot is not of a layout the program has.
   [[nodiscard]] Result<SlotIdentity> identify(const SlotHeader& header) const;
 
   const ProgramInfo& program_;
   std::vector<std::uint64_t> regions_;  // of the program's types
   RowWriter rows_;
+  std::uint64_t live_rows_ = 0;
   std::map<std::uint32_t, std::vector<std::byte>> units_;  // by stream; while parts arrive
 };
 

@@ -19,8 +19,8 @@ MessageHeader header_of(const LoadedMessage& message) {
   return header;
 }
 
-/// Takes a chain of checkpoints apart into `out`, the full one first: slots from all of them,
-/// everything else from the newest.
+/// Takes a chain of checkpoints apart into `out`, the full one first: slots and graves from all of
+/// them, everything else from the newest.
 class Loader {
  public:
   /// `out.manifest` is the newest one's.
@@ -38,7 +38,7 @@ class Loader {
     }
     is_newest_ = manifest.epoch == out_.manifest.epoch;
     is_increment_ = manifest.parent.has_value();
-    seen_.assign(seen_.size(), Seen::no);
+    for (Place& place : places_) place.seen = Seen::no;
     return {};
   }
 
@@ -62,6 +62,7 @@ class Loader {
 
   Result<void> finish() {
     const Manifest& manifest = out_.manifest;
+    bury();
     RK_TRY(expect("slots", out_.slots.size(), manifest.slots));
     RK_TRY(expect("messages in flight", out_.messages.size() + out_.outputs.size(),
                   manifest.messages));
@@ -91,7 +92,7 @@ class Loader {
       if (!more) return {};
       if (chunk.type == ChunkType::device_memory) {
         RK_TRY(row.header.flags == kRowPages ? take_pages(chunk.id, row)
-                                             : take_slot(chunk.id, row));
+                                             : take_whole(chunk.id, row));
       } else if (chunk.type == ChunkType::hlc_state) {
         RK_TRY(take_clock(row));
       } else {
@@ -110,17 +111,20 @@ class Loader {
     return {};
   }
 
-  Result<void> take_slot(std::uint64_t region, const RowView& row) {
+  /// An actor or a grave.
+  Result<void> take_whole(std::uint64_t region, const RowView& row) {
     const auto type = types_.find(region);
     if (type == types_.end())
       return fail(ErrorCode::corrupt, "a chunk belongs to no actor type of the MANIFEST");
     const std::string who = "actor " + std::to_string(ActorId{row.header.id}.index());
+    const bool is_grave = row.header.flags == kRowGrave;
     LoadedSlot slot;
     if (row.payload.size() < sizeof(SlotRow))
       return fail(ErrorCode::corrupt, who + ": its row is too short");
     std::memcpy(&slot.row, row.payload.data(), sizeof(SlotRow));
     const std::uint64_t body = std::uint64_t{slot.row.state_bytes} + slot.row.field_bytes;
-    if (row.payload.size() != sizeof(SlotRow) + body ||
+    if (row.payload.size() != sizeof(SlotRow) + (is_grave ? 0 : body) ||
+        (row.header.flags != 0 && !is_grave) || (slot.row.flags & ~kKeptSlotFlags) != 0 ||
         slot.row.state_bytes != type->second->state_bytes ||
         row.header.version != type->second->version) {
       return fail(ErrorCode::corrupt, who + ": its row does not have its type's layout");
@@ -128,22 +132,50 @@ class Loader {
     slot.id = ActorId{row.header.id};
     slot.type_region = region;
     slot.version = row.header.version;
-    slot.state = row.payload.subspan(sizeof(SlotRow), slot.row.state_bytes);
-    slot.field = row.payload.subspan(sizeof(SlotRow) + slot.row.state_bytes);
+    if (!is_grave) {
+      slot.state = row.payload.subspan(sizeof(SlotRow), slot.row.state_bytes);
+      slot.field = row.payload.subspan(sizeof(SlotRow) + slot.row.state_bytes);
+    }
     RK_TRY(see(slot.id, who, Seen::whole));
     out_.max_hlc = std::max(out_.max_hlc, slot.row.hlc);
-    std::size_t& place = place_[slot.id.index()];
-    if (place == kNowhere) {
-      place = out_.slots.size();
+    return settle(slot, is_grave, who);
+  }
+
+  /// Puts the newest of an index where the older one was.
+  Result<void> settle(const LoadedSlot& slot, bool is_grave, const std::string& who) {
+    Place& place = places_[slot.id.index()];
+    if (place.at == kNowhere) {
+      place.at = out_.slots.size();
       out_.slots.push_back(slot);
-      return {};
+    } else {
+      const LoadedSlot& old = out_.slots[place.at];
+      if (old.type_region != slot.type_region)
+        return fail(ErrorCode::corrupt, who + " is of another type than in its parent");
+      if (slot.id.generation() < old.id.generation())
+        return fail(ErrorCode::corrupt, who + " is an older one than in its parent");
+      if (place.is_grave && !is_grave && slot.id == old.id)
+        return fail(ErrorCode::corrupt, who + " lives, but was dead in its parent");
+      out_.slots[place.at] = slot;
+      images_.erase(slot.id.index());
     }
-    if (out_.slots[place].id.word != slot.id.word || out_.slots[place].type_region != region) {
-      return fail(ErrorCode::corrupt, who + " is another one than in its parent");
-    }
-    out_.slots[place] = slot;
-    images_.erase(slot.id.index());
+    place.is_grave = is_grave;
     return {};
+  }
+
+  /// Takes the graves out of the slots.
+  void bury() {
+    std::vector<LoadedSlot> live;
+    live.reserve(out_.slots.size());
+    for (const LoadedSlot& slot : out_.slots) {
+      if (places_[slot.id.index()].is_grave) {
+        out_.graves.push_back({slot.id, slot.type_region, slot.version, slot.row});
+      } else {
+        live.push_back(slot);
+      }
+    }
+    out_.slots = std::move(live);
+    std::sort(out_.graves.begin(), out_.graves.end(),
+              [](const Grave& a, const Grave& b) { return a.id.word < b.id.word; });
   }
 
   /// Lays changed pages over what the parent holds of the slot.
@@ -157,16 +189,17 @@ class Loader {
     std::memcpy(&pages, row.payload.data() + sizeof(head), sizeof(pages));
     const ActorId id{row.header.id};
     RK_TRY(see(id, who, Seen::pages));
-    const std::size_t place = place_[id.index()];
-    if (!is_increment_ || place == kNowhere || out_.slots[place].id.word != id.word) {
+    const Place& place = places_[id.index()];
+    if (!is_increment_ || place.at == kNowhere || place.is_grave ||
+        out_.slots[place.at].id.word != id.word) {
       return fail(ErrorCode::corrupt, who + ": pages of it are here, but no parent holds it");
     }
-    LoadedSlot& slot = out_.slots[place];
+    LoadedSlot& slot = out_.slots[place.at];
     const std::uint64_t field_at = align_up(head.state_bytes, kSlotAlignment);
     const std::uint64_t body_bytes = field_at + align_up(head.field_bytes, kSlotAlignment);
-    if (slot.type_region != region || slot.version != row.header.version ||
-        slot.row.state_bytes != head.state_bytes || slot.row.field_bytes != head.field_bytes ||
-        pages.body_bytes != body_bytes) {
+    if ((head.flags & ~kKeptSlotFlags) != 0 || slot.type_region != region ||
+        slot.version != row.header.version || slot.row.state_bytes != head.state_bytes ||
+        slot.row.field_bytes != head.field_bytes || pages.body_bytes != body_bytes) {
       return fail(ErrorCode::corrupt, who + ": its pages are not of the layout its parent holds");
     }
     std::byte* image = image_of(slot, field_at, body_bytes);
@@ -204,15 +237,19 @@ class Loader {
 
   enum class Seen : std::uint8_t { no, whole, pages };
 
-  /// In one checkpoint a slot is there once as a whole, or in any number of rows of pages.
+  /// What is known of an actor index.
+  struct Place {
+    std::size_t at = kNowhere;  // in out_.slots, graves among them until the end
+    bool is_grave = false;
+    Seen seen = Seen::no;  // in the checkpoint at hand
+  };
+
+  /// In one checkpoint a place is there once as a whole, or in any number of rows of pages.
   Result<void> see(ActorId id, const std::string& who, Seen as) {
     // The last index is the host's.
     if (id.index() >= kMaxActors) return fail(ErrorCode::corrupt, who + " cannot exist");
-    if (id.index() >= seen_.size()) {
-      seen_.resize(id.index() + 1);
-      place_.resize(id.index() + 1, kNowhere);
-    }
-    Seen& seen = seen_[id.index()];
+    if (id.index() >= places_.size()) places_.resize(id.index() + 1);
+    Seen& seen = places_[id.index()].seen;
     if (seen == Seen::whole || (seen == Seen::pages && as == Seen::whole))
       return fail(ErrorCode::corrupt, who + " is there twice");
     seen = as;
@@ -233,11 +270,13 @@ class Loader {
       std::memcpy(&ref, message.slot.data() + slot_bytes - sizeof(ref), sizeof(ref));
       block_bytes = ref.bytes;
     }
-    const bool to_host = header.dst == kHostId;
-    const bool from_host = header.src == kHostId;
+    const bool to_host = is_to_host(header);
+    const bool from_host = header.src == kHostId && !to_host;
     const bool is_placed = (type == ChunkType::k2h_queue) == to_host &&
-                           (type == ChunkType::h2k_queue) == from_host && !(to_host && from_host);
-    if (message.block.size() != block_bytes || row.header.id != header.dst.word || !is_placed) {
+                           (type == ChunkType::h2k_queue) == from_host &&
+                           !(header.dst == kHostId && header.src == kHostId);
+    if (message.block.size() != block_bytes || row.header.id != header.dst.word || !is_placed ||
+        (header.flags & ~kKeptMessageFlags) != 0) {
       return fail(ErrorCode::corrupt, "a message's row contradicts the message");
     }
     out_.max_hlc = std::max(out_.max_hlc, header.hlc);
@@ -285,11 +324,11 @@ class Loader {
     return {};
   }
 
+  static constexpr std::size_t kNowhere = ~std::size_t{0};
+
   LoadedCheckpoint& out_;
   TypeOf types_;
-  static constexpr std::size_t kNowhere = ~std::size_t{0};
-  std::vector<Seen> seen_;          // by actor index, in the checkpoint at hand
-  std::vector<std::size_t> place_;  // by actor index, in out_.slots
+  std::vector<Place> places_;                                                // by actor index
   std::map<std::uint32_t, std::shared_ptr<std::vector<std::byte>>> images_;  // by actor index
   bool is_newest_ = true;
   bool is_increment_ = false;

@@ -16,6 +16,7 @@ SlotContent content_of(const SlotIdentity& who, const SlotRow& row, Bytes state,
           .version = who.version,
           .source_sequence = row.source_sequence,
           .handled = row.handled,
+          .flags = row.flags,
           .state = state,
           .field = field};
 }
@@ -40,6 +41,13 @@ Result<void> RowWriter::add_slot(const SlotIdentity& who, const SlotRow& row, By
                          {.id = who.id.word, .version = who.version}, pieces);
 }
 
+Result<void> RowWriter::add_grave(const SlotIdentity& who, const SlotRow& row) {
+  digest_.add_grave(who.id, who.type_name);
+  const std::array<Bytes, 1> pieces{bytes_of_value(row)};
+  return shards_.add_row(ChunkType::device_memory, who.type_region,
+                         {.id = who.id.word, .version = who.version, .flags = kRowGrave}, pieces);
+}
+
 Result<void> RowWriter::add_pages(const SlotIdentity& who, const SlotRow& row, Bytes pages) {
   digest_.add_slot(content_of(who, row, pages, {}));
   const std::array<Bytes, 2> pieces{bytes_of_value(row), pages};
@@ -54,7 +62,7 @@ Result<void> RowWriter::add_message(Bytes slot, Bytes block) {
   std::memcpy(&header, slot.data(), sizeof(header));
   digest_.add_message(slot, block);
   auto type = ChunkType::k2k_routing;
-  if (header.dst == kHostId) {
+  if (is_to_host(header)) {
     type = ChunkType::k2h_queue;
   } else if (header.src == kHostId) {
     type = ChunkType::h2k_queue;

@@ -40,9 +40,10 @@ class RowWriter {
 
   [[nodiscard]] Result<void> add_slot(const SlotIdentity& who, const SlotRow& row, Bytes state,
                                       Bytes field);
+  [[nodiscard]] Result<void> add_grave(const SlotIdentity& who, const SlotRow& row);
   /// `pages`: PagesPayload, then the pages that it names.
   [[nodiscard]] Result<void> add_pages(const SlotIdentity& who, const SlotRow& row, Bytes pages);
-  /// `slot` as LoadedMessage has it: commit word, colour flags and slab handle zero.
+  /// `slot` as LoadedMessage has it: commit word, flags of queues, slab handle and peers zero.
   [[nodiscard]] Result<void> add_message(Bytes slot, Bytes block);
   [[nodiscard]] Result<void> add_clock(std::uint32_t worker, std::uint64_t hlc);
   [[nodiscard]] Result<void> add_host_state(Bytes state);

@@ -78,7 +78,7 @@ std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crosse
       if (slot == nullptr) break;
       const MessageView message{slot, system_.message_slot_bytes};
       if (epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch)) {
-        crossed({slot, system_.message_slot_bytes});
+        crossed(w, {slot, system_.message_slot_bytes});
       }
       const hlc::Timestamp stamp{message.header().hlc};
       if (hlc::within_drift(stamp, wall_us)) {

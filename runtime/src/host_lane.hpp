@@ -35,8 +35,8 @@ class HostLane {
  public:
   /// Called for every consumed output, under the lane's lock.
   using Deliver = std::function<void(const MessageView&)>;
-  /// Called for an output of an older colour than the host's, before it is delivered.
-  using Crossed = std::function<void(std::span<const std::byte>)>;
+  /// Called for an output of `worker` of an older colour than the host's, before it is delivered.
+  using Crossed = std::function<void(std::uint32_t worker, std::span<const std::byte>)>;
 
   /// `system` is the host's view. `replayed[w]` restored messages count as sent by the host to w.
   HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed,

@@ -43,6 +43,9 @@ class Asks {
   using Answer = std::function<void(Result<std::vector<std::byte>>)>;
 
   [[nodiscard]] std::uint32_t next_correlation() { return ++newest_; }
+  [[nodiscard]] std::uint32_t newest() const { return newest_; }
+  /// Numbers go on after those of the run that is continued.
+  void restore(std::uint32_t newest) { newest_ = newest; }
   void add(std::uint32_t correlation, Clock::time_point deadline, Answer answer);
   /// False if nobody waits for it.
   bool settle(std::uint32_t correlation, Result<std::vector<std::byte>> answer);

@@ -14,9 +14,11 @@ namespace rk {
 inline constexpr std::uint64_t kMaxSlotBytes = 512ull << 20;
 
 /// Replaces state and field of every slot that an older version of its type saved by what the
-/// type's migration function makes of it. Slots of unknown types stay as they are. Returns one line
-/// per type and version that was migrated. `incompatible`, with what to do, when a layout is not
-/// this program's and no function takes it over, or the function refuses.
+/// type's migration function makes of it, and brings the places of the dead to the same layout. A
+/// Lifeline and its links are kept; the copy to restart from becomes the migrated state and field.
+/// Slots of unknown types stay as they are. Returns one line per type and version that was
+/// migrated. `incompatible`, with what to do, when a layout is not this program's and no function
+/// takes it over, or the function refuses.
 [[nodiscard]] Result<std::vector<std::string>> migrate_slots(
     checkpoint::LoadedCheckpoint& checkpoint, const ProgramInfo& program);
 

@@ -443,6 +443,7 @@ Result<std::string> Runtime::state_digest() {
                      .version = types[slot.type].version,
                      .source_sequence = slot.source_sequence,
                      .handled = slot.handled,
+                     .flags = static_cast<std::uint32_t>(slot.flags & checkpoint::kKeptSlotFlags),
                      .state = state,
                      .field = field});
   }));

@@ -8,7 +8,7 @@
 
 namespace rk {
 
-std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
+std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, std::uint32_t correlation,
                                          const std::vector<std::byte>& letters,
                                          const std::vector<std::byte>& app);
 
@@ -95,8 +95,8 @@ bool Runtime::Impl::pump() {
   const std::lock_guard lock(lane->mutex);
   bool worked = lane->drain_outputs(
                     kOutputsPerTurn,
-                    [this](std::span<const std::byte> message) {
-                      if (cut_open) drain->add_host_message(message);
+                    [this](std::uint32_t worker, std::span<const std::byte> message) {
+                      if (cut_open) drain->add_output(worker, message);
                     },
                     [this](const MessageView& message) { deliver(message); }) != 0;
   if (feed_state == FeedState::more) {
@@ -178,7 +178,8 @@ Result<void> Runtime::Impl::begin_checkpoint() {
     if (save_app) {
       RK_TRY_ASSIGN(cut.app_state, save_app());
     }
-    cut.app_state = encode_host_state(lane->source_sequence(), letters.encode(), cut.app_state);
+    cut.app_state =
+        encode_host_state(lane->source_sequence(), asks.newest(), letters.encode(), cut.app_state);
     cut.created_at_us = wall_clock_us();
     cut.channels = lane->begin_cut(cut.epoch);
     cut.hlc = lane->hlc();

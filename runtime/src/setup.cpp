@@ -23,18 +23,23 @@ struct HostStateHeader {
   std::uint32_t source_sequence;
 };
 /// Follows from version 2 on; then the dead letters, then the application's bytes.
-struct HostStateSizes {
+struct HostStateMail {
   std::uint64_t letter_bytes;
+  std::uint32_t correlation;  ///< of the newest question: answers to it may still be on their way
+  std::uint32_t reserved;
 };
 
 /// A message whose receiver does not know it would end the run that restores it.
 Result<void> check_messages(const checkpoint::LoadedCheckpoint& checkpoint,
                             const ProgramInfo& program, const std::vector<ActorPlan>& actors) {
   std::map<std::uint32_t, std::uint32_t> type_of;
-  for (const ActorPlan& actor : actors) type_of[actor.id.word] = actor.type;
+  for (const ActorPlan& actor : actors) {
+    if ((actor.flags & kSlotFree) == 0) type_of[actor.id.word] = actor.type;
+  }
   for (const checkpoint::LoadedMessage& message : checkpoint.messages) {
     MessageHeader header;
     std::memcpy(&header, message.slot.data(), sizeof(header));
+    if ((header.flags & kFlagSystem) != 0 || header.tag >= kFirstLibraryTag) continue;
     const auto receiver = type_of.find(header.dst.word);
     if (receiver == type_of.end()) continue;
     const ActorTypeInfo& type = program.types[receiver->second];
@@ -50,14 +55,14 @@ Result<void> check_messages(const checkpoint::LoadedCheckpoint& checkpoint,
 
 }  // namespace
 
-std::vector<std::byte> encode_host_state(std::uint32_t source_sequence,
+std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, std::uint32_t correlation,
                                          const std::vector<std::byte>& letters,
                                          const std::vector<std::byte>& app) {
   const HostStateHeader header{2, source_sequence};
-  const HostStateSizes sizes{letters.size()};
-  std::vector<std::byte> bytes(sizeof(header) + sizeof(sizes));
+  const HostStateMail mail{letters.size(), correlation, 0};
+  std::vector<std::byte> bytes(sizeof(header) + sizeof(mail));
   std::memcpy(bytes.data(), &header, sizeof(header));
-  std::memcpy(bytes.data() + sizeof(header), &sizes, sizeof(sizes));
+  std::memcpy(bytes.data() + sizeof(header), &mail, sizeof(mail));
   bytes.insert(bytes.end(), letters.begin(), letters.end());
   bytes.insert(bytes.end(), app.begin(), app.end());
   return bytes;
@@ -130,18 +135,24 @@ Result<void> Runtime::Impl::check_identity(const checkpoint::Manifest& manifest)
 Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
   const ProgramInfo& program = executor->program();
   std::vector<ActorPlan> restored;
-  for (const checkpoint::LoadedSlot& slot : checkpoint.slots) {
-    ActorPlan actor{slot.id, 0, static_cast<std::uint32_t>(program.types.size()),
-                    slot.row.field_bytes};
+  const auto add = [&](ActorId id, std::uint64_t region, const checkpoint::SlotRow& row,
+                       std::uint16_t flags) -> Result<void> {
+    ActorPlan actor{id, 0, static_cast<std::uint32_t>(program.types.size()), row.field_bytes,
+                    flags};
     for (std::uint32_t t = 0; t < program.types.size(); ++t) {
-      if (checkpoint::region_id(program.types[t].name) == slot.type_region) actor.type = t;
+      if (checkpoint::region_id(program.types[t].name) == region) actor.type = t;
     }
     if (actor.type == program.types.size()) {
       return fail(ErrorCode::incompatible,
                   "the checkpoint holds an actor type that this program does not have");
     }
     restored.push_back(actor);
-  }
+    return {};
+  };
+  for (const checkpoint::LoadedSlot& slot : checkpoint.slots)
+    RK_TRY(add(slot.id, slot.type_region, slot.row, static_cast<std::uint16_t>(slot.row.flags)));
+  for (const checkpoint::Grave& grave : checkpoint.graves)
+    RK_TRY(add(grave.id, grave.type_region, grave.row, kSlotFree | kSlotGrave));
   RK_TRY(check_messages(checkpoint, program, restored));
 
   std::span<const std::byte> host = checkpoint.host_state;
@@ -153,15 +164,16 @@ Result<void> Runtime::Impl::adopt(checkpoint::LoadedCheckpoint checkpoint) {
     return fail(ErrorCode::incompatible, "the checkpoint's host state has another version");
   host = host.subspan(sizeof(header));
   if (header.version == 2) {
-    HostStateSizes sizes{};
-    if (host.size() < sizeof(sizes))
+    HostStateMail mail{};
+    if (host.size() < sizeof(mail))
       return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
-    std::memcpy(&sizes, host.data(), sizeof(sizes));
-    host = host.subspan(sizeof(sizes));
-    if (host.size() < sizes.letter_bytes)
+    std::memcpy(&mail, host.data(), sizeof(mail));
+    host = host.subspan(sizeof(mail));
+    if (host.size() < mail.letter_bytes)
       return fail(ErrorCode::corrupt, "the checkpoint's host state is cut short");
-    RK_TRY(letters.decode(host.first(sizes.letter_bytes)));
-    host = host.subspan(sizes.letter_bytes);
+    asks.restore(mail.correlation);
+    RK_TRY(letters.decode(host.first(mail.letter_bytes)));
+    host = host.subspan(mail.letter_bytes);
   }
   if (load_app) {
     RK_TRY(load_app(host));
@@ -273,6 +285,10 @@ void Runtime::Impl::fill_slot(std::size_t i, SlotHeader& header, std::byte* stat
     if (layout.has_lifeline()) Trail(header, layout).begin(group.policy);
     return;
   }
+  if (i >= loaded->slots.size()) {
+    header.source_sequence = loaded->graves[i - loaded->slots.size()].row.source_sequence;
+    return;
+  }
   const checkpoint::LoadedSlot& slot = loaded->slots[i];
   header.source_sequence = slot.row.source_sequence;
   header.handled = slot.row.handled;
@@ -317,7 +333,6 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   facts.executor = executor->name();
   facts.run_id = run_id;
   facts.seed = options.seed;
-  for (const ActorEntry& entry : placed.actors) facts.actor_worker.push_back(entry.worker);
   RK_TRY_ASSIGN(drain, checkpoint::Drain::create(
                            *executor, system, directory ? &*directory : nullptr, std::move(facts),
                            {.writers = options.checkpoint.writers,

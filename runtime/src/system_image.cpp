@@ -276,7 +276,7 @@ Result<void> write_slots(Executor& executor, const SystemPlan& plan, const Worke
     header->unit = worker.unit_of[i];
     header->state_bytes = program.types[actor.type].state_bytes;
     header->field_bytes = actor.field_bytes;
-    if ((actor.flags & kSlotFree) == 0)
+    if (actor.flags != kSlotFree)
       fill(worker.actors[i], *header, slot_state(header), slot_field(header));
   }
   if (!staged.empty()) RK_TRY(executor.write(slots, staged.data(), staged.size()));
@@ -305,7 +305,7 @@ Result<void> write_replay(Executor& executor, const SystemPlan& plan, const Capa
     view.header().seq = 0;
     view.header().epoch = static_cast<std::uint16_t>(plan.base_epoch);
     view.header().flags =
-        static_cast<std::uint8_t>((view.header().flags & (kFlagControl | kFlagSystem)) |
+        static_cast<std::uint8_t>((view.header().flags & ~kFlagBlock) |
                                   (message.block.empty() ? 0 : kFlagBlock) | kFlagReplayed);
     view.route().from = kHostChannel;
     view.route().to = static_cast<std::uint8_t>(w);

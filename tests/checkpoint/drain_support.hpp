@@ -148,7 +148,7 @@ inline std::vector<std::byte> make_slot(ActorId id, std::uint32_t type, std::uin
   const std::uint32_t state_bytes = type == 0 ? 24 : 40;
   std::vector<std::byte> out(slot_stride(state_bytes, field_bytes));
   const SlotHeader header{.id = id,
-                          .type = type,
+                          .type = static_cast<std::uint16_t>(type),
                           .unit = 0,
                           .state_bytes = state_bytes,
                           .field_bytes = field_bytes,
@@ -168,8 +168,15 @@ inline std::vector<std::byte> make_slot(ActorId id, std::uint32_t type, std::uin
   return out;
 }
 
+/// Counts on the channel from `route.from` to `route.to`. Without a route: as if actor i lived on
+/// worker i % 2. The payload and the rest of the trailer are noise.
 inline std::vector<std::byte> make_message(ActorId src, ActorId dst, std::uint32_t sequence,
-                                           std::uint8_t flags = 0, std::uint32_t block_bytes = 0) {
+                                           std::uint8_t flags = 0, std::uint32_t block_bytes = 0,
+                                           std::optional<Route> given = {}) {
+  const auto channel = [](ActorId id) {
+    return id == kHostId ? kHostChannel : static_cast<std::uint8_t>(id.index() % 2);
+  };
+  const Route route = given.value_or(Route{0, 0, channel(src), channel(dst)});
   auto out = pattern(64, sequence);
   const MessageHeader header{.seq = 77 + sequence,
                              .hlc = 5000 + sequence,
@@ -180,8 +187,9 @@ inline std::vector<std::byte> make_message(ActorId src, ActorId dst, std::uint32
                              .tag = 9,
                              .flags = flags};
   std::memcpy(out.data(), &header, sizeof(header));
+  if (has_trailer(header)) std::memcpy(out.data() + 60, &route, sizeof(route));
   if ((flags & kFlagBlock) != 0) {
-    const BlockRef ref{.pool = 1, .block = 5, .bytes = block_bytes, .reserved = 0};
+    const BlockRef ref{.pool = 1, .block = 5, .bytes = block_bytes, .route = route};
     std::memcpy(out.data() + 48, &ref, sizeof(ref));
     const auto block = pattern(align_up(block_bytes, 8), sequence + 1);
     out.insert(out.end(), block.begin(), block.end());
@@ -189,7 +197,7 @@ inline std::vector<std::byte> make_message(ActorId src, ActorId dst, std::uint32
   return out;
 }
 
-/// A drain over `workers` streams and the dispatcher's. Actor i lives on worker i % workers.
+/// A drain over `workers` streams and the dispatcher's.
 class DrainRig {
  public:
   explicit DrainRig(std::uint32_t workers, std::uint64_t ring_bytes = kMinSnapshotRingBytes)
@@ -215,9 +223,7 @@ class DrainRig {
 
   void start(std::shared_ptr<Storage> storage, DrainOptions options = {},
              Drain::ReadSink sink = {}) {
-    DrainFacts facts{.executor = "fake", .run_id = "run1", .seed = 42, .actor_worker = {}};
-    for (std::uint32_t actor = 0; actor < 1000; ++actor)
-      facts.actor_worker.push_back(actor % workers_);
+    DrainFacts facts{.executor = "fake", .run_id = "run1", .seed = 42};
     if (storage) {
       auto opened = CheckpointDirectory::open(std::move(storage), "sim");
       ASSERT_OK(opened);
@@ -251,8 +257,10 @@ class DrainRig {
     cut.app = {{"input", "a.wav"}};
     return cut;
   }
-  void put_cut(std::uint32_t worker, std::uint32_t epoch, std::uint64_t slots) {
-    const CutPayload counts{.units = slots, .slots = slots, .slot_bytes = 0, .handled = 0};
+  void put_cut(std::uint32_t worker, std::uint32_t epoch, std::uint64_t slots,
+               std::optional<std::uint64_t> live = {}) {
+    const CutPayload counts{
+        .live = live.value_or(slots), .slots = slots, .slot_bytes = 0, .handled = 0};
     std::vector<std::byte> payload(sizeof(counts) + (workers_ + 1) * sizeof(CutChannel));
     std::memcpy(payload.data(), &counts, sizeof(counts));
     for (std::uint32_t peer = 0; peer <= workers_; ++peer) {

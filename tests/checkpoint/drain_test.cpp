@@ -59,7 +59,7 @@ TEST(Drain, KeepsEverySlotAndEveryMessageOfEveryKindOfChannel) {
   rig.put_message(1, 1, from_host1);
   rig.put_message(0, 1, replayed);
   EXPECT_FALSE(rig.drain->streamed());
-  rig.drain->add_host_message(to_host);
+  rig.drain->add_output(0, to_host);
   rig.put_slot(1, 1, slot1);
 
   const auto report = rig.outcome();
@@ -224,8 +224,8 @@ TEST(Drain, RecordsBeyondTheAnnouncedCountsFailTheCutByName) {
        [](DrainRig& rig) {
          rig.put_cut(0, 1, 1);
          rig.put_cut(1, 1, 0);
-         rig.drain->add_host_message(make_message(kActor1, kHostId, 1));
-         rig.drain->add_host_message(make_message(kActor1, kHostId, 1));
+         rig.drain->add_output(1, make_message(kActor1, kHostId, 1));
+         rig.drain->add_output(1, make_message(kActor1, kHostId, 1));
        }},
       {"worker 1: 2 slots",
        [](DrainRig& rig) {
@@ -249,10 +249,17 @@ TEST(Drain, RecordsBeyondTheAnnouncedCountsFailTheCutByName) {
                                             large.size()));
          rig.put_slot(1, 1, make_slot(kActor1, 0, 0, 1));
        }},
-      {"which no worker owns",
+      {"names worker 7",
        [](DrainRig& rig) {
-         rig.put_message(0, 1, make_message(ActorId::make(5000, 0), kActor0, 1));
+         rig.put_message(0, 1, make_message(kActor1, kActor0, 1, 0, 0, Route{0, 0, 7, 0}));
        }},
+      {"names worker 2",
+       [](DrainRig& rig) {
+         rig.put_message(0, 1, make_message(kActor1, kActor0, 1, 0, 0, Route{0, 0, 1, 2}));
+       }},
+      {"names worker 3",
+       [](DrainRig& rig) { rig.drain->add_output(3, make_message(kActor1, kHostId, 1)); }},
+      {"2 actors in 1 slots", [](DrainRig& rig) { rig.put_cut(1, 1, 1, 2); }},
   };
   for (const auto& contradiction : cases) {
     SCOPED_TRACE(contradiction.named);
@@ -288,9 +295,9 @@ TEST(Drain, DamagedRecordsNeverReachACheckpoint) {
   const auto slot = make_slot(kActor0, 0, 0, 1);
   auto wrong_count = slot;
   auto wrong_type = slot;
-  wrong_type[4] = std::byte{1};
+  wrong_type[offsetof(SlotHeader, type)] = std::byte{1};
   auto too_long = slot;
-  too_long[18] = std::byte{9};
+  too_long[offsetof(SlotHeader, field_bytes) + 2] = std::byte{9};
   const std::vector<std::function<void(DrainRig&)>> damages = {
       [&](DrainRig& rig) { rig.put_slot(0, 1, slot, 1); },
       [&](DrainRig& rig) { rig.put_slot(0, 1, wrong_type); },

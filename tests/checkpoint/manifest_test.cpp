@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <ringkernel/checkpoint/manifest.hpp>
+#include <ringkernel/runtime/message.hpp>
 
 #include "support.hpp"
 
@@ -137,6 +138,21 @@ TEST(Manifest, types_without_regions_have_the_bytes_they_always_had) {
   const std::string text = *format_manifest(sample());
   EXPECT_EQ(text.find("region"), std::string::npos);
   ASSERT_OK(parse_manifest(text));
+}
+
+TEST(Manifest, what_trails_a_field_reads_back_and_is_silent_where_there_is_nothing) {
+  Manifest manifest = sample();
+  const std::string without = *format_manifest(manifest);
+  EXPECT_EQ(without.find("trail"), std::string::npos);
+  manifest.types.front().supervised = true;
+  manifest.types.front().max_links = 3;
+  const auto text = format_manifest(manifest);
+  ASSERT_OK(text);
+  const auto back = parse_manifest(*text);
+  ASSERT_OK(back);
+  EXPECT_EQ(*back, manifest);
+  manifest.types.front().max_links = kMaxActors + 1;
+  EXPECT_FALSE(format_manifest(manifest).has_value());
 }
 
 TEST(Manifest, verified_text_with_impossible_regions_is_refused) {

@@ -118,6 +118,14 @@ TEST(RegionViewProperty, NoDeclarationReadsOutsideTheActor) {
   }));
 }
 
+TEST(RegionView, OfNothingIsPassedOverHoweverLongItsOtherAxesAre) {
+  const Region box = region("r", ElementType::u8, 0, {0, 0xFFFFFFFF, 0xFFFFFFFF});
+  const std::vector<std::byte> state(16);
+  const auto view = view_region(box, state, {});
+  ASSERT_OK(view);
+  EXPECT_TRUE(texts(*view).empty());
+}
+
 TEST(RegionsFault, SaysWhatIsWrongWithADeclaration) {
   const auto fault = [](const Region& region) { return regions_fault({region}, 16); };
   EXPECT_EQ(fault(region("r", ElementType::u64, 8)), "");

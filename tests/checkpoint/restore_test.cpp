@@ -175,7 +175,7 @@ TEST(ContentDigest, DoesNotDependOnOrderPartsOrTime) {
   header.epoch = 12;
   header.flags |= kFlagReplayed;
   std::memcpy(message.data(), &header, sizeof(header));
-  const BlockRef moved{.pool = 3, .block = 4, .bytes = 8, .reserved = 0};
+  const BlockRef moved{.pool = 3, .block = 4, .bytes = 8, .route = {0, 0, 7, 9}};
   std::memcpy(message.data() + 48, &moved, sizeof(moved));
   ContentDigest first;
   first.add_message(message, block);
@@ -216,7 +216,7 @@ TEST(ContentDigest, SeesEveryFieldThatCounts) {
   }
   const auto message = make_message(kActor0, kActor1, 1);
   for (const std::size_t byte :
-       {16u, 20u, 24u, 30u, 40u, 63u}) {  // dst, src, sequence, tag, payload
+       {16u, 20u, 24u, 30u, 40u, 60u, 61u}) {  // dst, src, sequence, tag, payload, kind, tries
     auto changed = message;
     changed[byte] ^= std::byte{1};
     ContentDigest digest;

@@ -126,8 +126,8 @@ TEST_P(Cuts, EveryCheckpointOfARunningSystemAccountsForEveryTokenAndContinues) {
     auto loaded = checkpoint::load_checkpoint(*directory, entry);
     ASSERT_TRUE(loaded) << loaded.error().message;
     Host then;
-    ASSERT_EQ(loaded->host_state.size(), sizeof(Host) + 16);
-    std::memcpy(static_cast<void*>(&then), loaded->host_state.data() + 16, sizeof(Host));
+    ASSERT_EQ(loaded->host_state.size(), sizeof(Host) + 24);
+    std::memcpy(static_cast<void*>(&then), loaded->host_state.data() + 24, sizeof(Host));
     EXPECT_EQ(visits_accounted(*loaded), std::uint64_t{then.fed} * (hops + 1)) << entry.directory;
   }
   for (const Shape shape : {Shape{1, 1}, Shape{3, 1}}) {
