@@ -35,8 +35,8 @@ inline const cpu_set_t& usable_cores() {
   return cores;
 }
 
-/// Keeps a thread on the n-th usable core, counted round; gives it back its freedom at the end. With
-/// one core it does nothing.
+/// Keeps a thread on the n-th usable core, counted round; gives it back its freedom at the end.
+/// With one core it does nothing.
 class Pinned {
  public:
   explicit Pinned(std::uint32_t n) {
@@ -55,9 +55,7 @@ class Pinned {
   }
   Pinned(const Pinned&) = delete;
   Pinned& operator=(const Pinned&) = delete;
-  ~Pinned() {
-    (void)pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), &usable_cores());
-  }
+  ~Pinned() { (void)pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), &usable_cores()); }
 };
 
 /// One-way latency of a bare atomic word between the first two usable cores, in nanoseconds: the

@@ -18,8 +18,7 @@ template <class Queue>
 void stream(benchmark::State& state) {
   const auto queue = std::make_unique<Queue>();
   for (auto _ : state) {
-    const Transfer done =
-        transfer(*queue, static_cast<std::uint32_t>(state.range(0)), kMessages);
+    const Transfer done = transfer(*queue, static_cast<std::uint32_t>(state.range(0)), kMessages);
     if (!done.intact) return state.SkipWithError("messages were lost or torn");
     state.SetIterationTime(done.seconds);
   }

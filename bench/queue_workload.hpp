@@ -61,9 +61,8 @@ class OurStream {
         [number](QueueMessage<Bytes>& message) { fill_words<kWords>(message.words, number); });
   }
   bool pop(std::uint64_t& sum) {
-    return ring_.try_pop_with([&sum](const QueueMessage<Bytes>& message) {
-      sum += sum_words<kWords>(message.words);
-    });
+    return ring_.try_pop_with(
+        [&sum](const QueueMessage<Bytes>& message) { sum += sum_words<kWords>(message.words); });
   }
 
  private:
@@ -83,9 +82,8 @@ class PeerStream {
     return queue->push(message);
   }
   bool pop(std::uint64_t& sum) {
-    return queue_.consume_one([&sum](const QueueMessage<Bytes>& message) {
-      sum += sum_words<kWords>(message.words);
-    });
+    return queue_.consume_one(
+        [&sum](const QueueMessage<Bytes>& message) { sum += sum_words<kWords>(message.words); });
   }
 
  private:
@@ -218,7 +216,8 @@ struct Transfer {
 };
 
 /// Sends `messages` (a multiple of `producers`) through `queue`, consumer and producers on cores of
-/// their own as far as there are as many: from the moment every thread stands ready to the last pop.
+/// their own as far as there are as many: from the moment every thread stands ready to the last
+/// pop.
 template <class Queue>
 Transfer transfer(Queue& queue, std::uint32_t producers, std::uint64_t messages) {
   std::atomic<std::uint32_t> ready{0};

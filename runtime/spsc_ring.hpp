@@ -3,8 +3,8 @@
 //
 // Ownership: the ring owns memory and both ends. Values still inside when it is destroyed are
 // dropped. Threads: one thread pushes, one thread pops. Moving or destroying the ring needs both to
-// be quiet. Bounds: the capacity is fixed at creation; a full ring refuses, it never waits and never
-// allocates.
+// be quiet. Bounds: the capacity is fixed at creation; a full ring refuses, it never waits and
+// never allocates.
 //
 // The `_with` forms write and read a value where it lies. Prefer them for values of a cache line or
 // more: a copy by way of the stack fills the store buffer twice, and the store buffer is what a
@@ -92,8 +92,7 @@ class SpscRing {
   static constexpr bool kApart = sizeof(TypedSlot<T>) > 64;
   using Slots = std::conditional_t<kApart, ApartSlots<T>, TypedSlots<T>>;
   using Stored = std::conditional_t<kApart, T, TypedSlot<T>>;
-  static constexpr std::uint64_t kSlotBytes =
-      sizeof(Stored) + (kApart ? sizeof(std::uint64_t) : 0);
+  static constexpr std::uint64_t kSlotBytes = sizeof(Stored) + (kApart ? sizeof(std::uint64_t) : 0);
   static constexpr std::align_val_t kAlignment{alignof(Stored) > 128 ? alignof(Stored) : 128};
 
   struct Free {
@@ -110,8 +109,10 @@ class SpscRing {
   };
 
   static T& value_of(Stored& slot) {
-    if constexpr (kApart) return slot;
-    else return slot.value;
+    if constexpr (kApart)
+      return slot;
+    else
+      return slot.value;
   }
 
   SpscRing(Array<Stored> values, Array<std::uint64_t> commits, std::unique_ptr<Ends> ends,
