@@ -71,7 +71,8 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
                 "this rk was built without its peer, the C++ Actor Framework: install libcaf-dev "
                 "(scripts/bootstrap does) and build again");
   }
-  const std::uint64_t pings = count(options, 200'000, 1);
+  const std::uint64_t pings = count(options, 100'000, 1);
+  const std::uint64_t local_pings = count(options, 500'000, 1);
   const std::uint64_t laps = count(options, 1'000'000, kRingTokens);
   const std::uint64_t items = count(options, 1'000'000, kFeeders);
   const std::uint64_t hops = count(options, 1'000'000, kWandererTokens);
@@ -84,7 +85,7 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
   std::vector<Pair> pairs = {
       bytes,
       ring("caf_ping_cross", 3.5, pings, {2, kWorkers, Placement::spread, 1}),
-      ring("caf_ping_local", 10, pings, {2, 1, Placement::block, 1}),
+      ring("caf_ping_local", 10, local_pings, {2, 1, Placement::block, 1}),
       speed(
           "caf_fan_in", 6, items, [=] { return bench::fan_in_seconds(kFeeders, items); },
           [=]() -> Result<double> { return caf::fan_in_seconds(kFeeders, items, kWorkers); }),
@@ -96,7 +97,7 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
           [=]() -> Result<double> {
             return caf::random_seconds(kWanderers, kWandererTokens, hops, kWorkers);
           })};
-  const auto spawns = static_cast<std::uint32_t>(std::min<std::uint64_t>(pings, 500'000));
+  const auto spawns = static_cast<std::uint32_t>(std::min<std::uint64_t>(local_pings, 200'000));
   const auto caf_spawn = [=]() -> Result<double> { return caf::spawn_seconds(spawns, kWorkers); };
 #if defined(RK_BENCH_SPAWN)
   pairs.push_back(speed(
