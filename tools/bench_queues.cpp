@@ -1,6 +1,7 @@
 // `rk bench queues`: our rings beside Boost.Lockfree's queues; million messages per second.
 #include <ringkernel/bench/queue_workload.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -10,14 +11,21 @@ namespace rk::tools {
 namespace {
 
 constexpr double kQueueBound = 2.0;
-constexpr std::uint64_t kMessages = 1 << 18;
+constexpr std::uint64_t kMessages = 1 << 16;
+/// Transfers of a repetition, of which the fastest counts: where other programs want the cores,
+/// most of them contain a moment in which one thread waited for its core and the other for it.
+constexpr std::uint32_t kTransfers = 8;
 
 template <class Queue>
 std::function<Result<double>()> rate_of(std::uint32_t producers, std::uint64_t messages) {
   return [queue = std::make_shared<Queue>(), producers, messages]() -> Result<double> {
-    const bench::Transfer done = bench::transfer(*queue, producers, messages);
-    if (!done.intact) return fail(ErrorCode::corrupt, "a queue lost or tore messages");
-    return static_cast<double>(messages) / done.seconds / 1e6;
+    double rate = 0;
+    for (std::uint32_t i = 0; i < kTransfers; ++i) {
+      const bench::Transfer done = bench::transfer(*queue, producers, messages);
+      if (!done.intact) return fail(ErrorCode::corrupt, "a queue lost or tore messages");
+      rate = std::max(rate, static_cast<double>(messages) / done.seconds / 1e6);
+    }
+    return rate;
   };
 }
 
