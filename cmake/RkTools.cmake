@@ -12,12 +12,18 @@ endif()
 if(rk_app_sources)
   add_library(rk_app OBJECT ${rk_app_sources})
   target_link_libraries(rk_app PUBLIC
-    ringkernel nlohmann_json::nlohmann_json CLI11::CLI11 PNG::PNG
+    ringkernel nlohmann_json::nlohmann_json CLI11::CLI11 PNG::PNG Boost::headers
     ringkernel_deps::sndfile ringkernel_deps::samplerate ringkernel_deps::xxhash)
   target_compile_definitions(rk_app PUBLIC RK_VERSION="${PROJECT_VERSION}")
   target_link_libraries(rk_app PUBLIC ${CMAKE_DL_LIBS})
   if(RK_CUDA)
     target_compile_definitions(rk_app PUBLIC RK_HAVE_CUDA=1)
+  endif()
+  # Not in sanitizer builds: CAF is built without them.
+  if(RK_caf_INCLUDE AND RK_caf_LIBRARY AND NOT RK_CUDA AND NOT RK_SANITIZE)
+    set_source_files_properties(tools/bench_caf.cpp PROPERTIES COMPILE_DEFINITIONS RK_HAVE_CAF=1)
+    target_include_directories(rk_app SYSTEM PRIVATE "${RK_caf_INCLUDE}")
+    target_link_libraries(rk_app PUBLIC "${RK_caf_LIBRARY}")
   endif()
   rk_flags(rk_app)
   # GCC 12 turns the stencil's rows into vector code only above -O2; the bits stay the same (no fast-math).

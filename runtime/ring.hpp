@@ -15,12 +15,14 @@
 //  3. `consumed` (the credit word) is stored with release after the last read of a slot; the
 //  producer's acquire load
 //     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value
-//     says "full".
+//     says "full". Every pop returns its credit at once: a consumer that saved credits up and then
+//     stopped looking would leave its producer waiting for ever, and a store to a line that nobody
+//     else reads costs nothing.
 //
 // The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
-// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` for
-// values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced by credits so that
-// slots are written once per lap.
+// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` and
+// `ApartSlots<T>` for values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced
+// by credits so that slots are written once per lap.
 #pragma once
 
 #include <ringkernel/runtime/atomic.hpp>
@@ -45,13 +47,24 @@ struct StridedSlots {
   }
 };
 
+namespace detail {
+/// Small slots get the next power of two, so that none straddles a cache line.
 template <class T>
-struct TypedSlot {
+constexpr std::size_t typed_slot_alignment() {
+  std::size_t alignment = alignof(T) > 8 ? alignof(T) : 8;
+  if (sizeof(T) + alignment > 64) return alignment;
+  while (alignment < sizeof(T) + 8) alignment *= 2;
+  return alignment;
+}
+}  // namespace detail
+
+template <class T>
+struct alignas(detail::typed_slot_alignment<T>()) TypedSlot {
   std::uint64_t commit;
   T value;
 };
 
-/// Slots of values; the owner is SpscRing<T> (spsc_ring.hpp).
+/// Slots of small values, each beside its commit word; the owner is SpscRing<T> (spsc_ring.hpp).
 template <class T>
 struct TypedSlots {
   TypedSlot<T>* base = nullptr;
@@ -60,6 +73,22 @@ struct TypedSlots {
   RK_FN std::uint64_t capacity() const { return mask + 1; }
   RK_FN TypedSlot<T>* slot(std::uint64_t position) const { return base + (position & mask); }
   RK_FN std::uint64_t& commit_word(std::uint64_t position) const { return slot(position)->commit; }
+};
+
+/// Slots of larger values, their commit words in an array of their own. A value of whole cache
+/// lines then costs these and an eighth of a line, where a commit word beside it would cost one
+/// more.
+template <class T>
+struct ApartSlots {
+  T* base = nullptr;
+  std::uint64_t* commits = nullptr;
+  std::uint64_t mask = 0;
+
+  RK_FN std::uint64_t capacity() const { return mask + 1; }
+  RK_FN T* slot(std::uint64_t position) const { return base + (position & mask); }
+  RK_FN std::uint64_t& commit_word(std::uint64_t position) const {
+    return commits[position & mask];
+  }
 };
 
 /// The words of a ring that both ends touch, one cache line each.

@@ -13,6 +13,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "bench_kinds.hpp"
 #include "commands.hpp"
 #include "example.hpp"
 
@@ -21,14 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-
-struct BenchOptions {
-  std::string name;
-  std::uint32_t mib = 64;
-  std::uint32_t repetitions = 15;
-  std::string directory;  // empty: a temporary one
-  std::string json;       // "-": stdout
-};
 
 struct Bench {
   const char* name;
@@ -65,12 +58,6 @@ Result<double> seconds_of(const std::function<Result<void>()>& work) {
   const auto start = std::chrono::steady_clock::now();
   RK_TRY(work());
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> samples) {
-  const auto middle = samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2);
-  std::nth_element(samples.begin(), middle, samples.end());
-  return *middle;
 }
 
 /// Every kind of work once per repetition, so that a busy moment of the machine hits all alike.
@@ -135,14 +122,29 @@ Result<ordered_json> bench_format(const BenchOptions& options) {
   return out;
 }
 
-constexpr std::array<Bench, 1> kAll{
+constexpr std::array<Bench, 3> kAll{
     {{"format", "encode, decode and durable save of a .rkcp file beside memcpy and write+fsync",
-      bench_format}}};
+      bench_format},
+     {"queues", "rings beside Boost.Lockfree's queues", bench_queues},
+     {"actors", "actors on two workers beside CAF's", bench_actors}}};
 
 std::string names() {
   std::string out;
   for (const auto& bench : kAll) out += (out.empty() ? "" : ", ") + std::string(bench.name);
   return out;
+}
+
+void print(const ordered_json& result) {
+  for (const auto& [key, value] : result.items()) {
+    std::printf("%-20s", key.c_str());
+    if (value.is_object()) {
+      for (const auto& [name, figure] : value.items())
+        std::printf(" %s %.3f", name.c_str(), figure.get<double>());
+    } else {
+      std::printf(" %.3f", value.get<double>());
+    }
+    std::printf("\n");
+  }
 }
 
 Result<void> run_bench(const BenchOptions& options) {
@@ -163,9 +165,7 @@ Result<void> run_bench(const BenchOptions& options) {
     file.flush();
     if (!file) return checkpoint::system_error("write", options.json, errno);
   }
-  for (const auto& [key, value] : result.items()) {
-    std::printf("%-20s %.3f\n", key.c_str(), value.get<double>());
-  }
+  print(result);
   return {};
 }
 
@@ -173,7 +173,7 @@ Result<void> run_bench(const BenchOptions& options) {
 
 void add_bench_command(CLI::App& app, int& status) {
   const auto options = std::make_shared<BenchOptions>();
-  auto* sub = app.add_subcommand("bench", "measure: medians of interleaved repetitions, GB/s");
+  auto* sub = app.add_subcommand("bench", "measure: medians of interleaved repetitions");
   sub->add_option("NAME", options->name, names())->required();
   sub->add_option("--mib", options->mib, "size of the state")
       ->check(CLI::Range(1u, 1000u))
@@ -181,6 +181,9 @@ void add_bench_command(CLI::App& app, int& status) {
   sub->add_option("--repetitions", options->repetitions, "of each kind of work")
       ->check(CLI::Range(1u, 10'000u))
       ->capture_default_str();
+  sub->add_option("--messages", options->messages,
+                  "of a repetition of queues or actors; default: enough to measure")
+      ->check(CLI::Range(1u, 1'000'000'000u));
   sub->add_option("--dir", options->directory, "where files are written; default: a temporary one");
   sub->add_option("--json", options->json, "write the result as JSON to FILE; -: to stdout")
       ->type_name("FILE");

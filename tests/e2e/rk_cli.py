@@ -42,6 +42,7 @@ class Usage(unittest.TestCase):
                           ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-compress", "zstd:20"],
                           ["convert", "a.rkcp"], ["convert", "a.rkcp", "b.rkcp", "--compress", "gzip"],
                           ["bench"], ["bench", "nothing"], ["bench", "format", "--mib", "0"],
+                          ["bench", "queues", "--messages", "0"],
                           ["run", "bank", "--checkpoint-every-messages", "9"], ["run", "bank", "--mtbf", "6h"],
                           ["run", "bank", "--checkpoint-dir", "d", "--mtbf", "6h", "--checkpoint-every", "1s"],
                           ["run", "bank", "--checkpoint-dir", "d", "--checkpoint-every-messages", "-1"],
@@ -84,6 +85,34 @@ class Usage(unittest.TestCase):
         figures = json.loads(done.stdout)
         self.assertEqual(set(figures), {"encode_gbps", "decode_gbps", "memcpy_gbps", "save_gbps", "write_fsync_gbps"})
         self.assertTrue(all(value > 0 for value in figures.values()))
+
+    def check_pairs(self, done, with_bound, without_bound):
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(set(report), with_bound | without_bound | {"probe_ns"})
+        self.assertGreater(report.pop("probe_ns"), 0)
+        for key, entry in report.items():
+            with self.subTest(key=key):
+                self.assertEqual(set(entry) - {"limit_bytes"},
+                                 {"ours", "peer", "ratio", "probe_ns"} | ({"bound"} if key in with_bound else set()))
+                for value in entry.values():
+                    self.assertIsInstance(value, (int, float))
+                    self.assertTrue(0 < value < float("inf"), entry)
+        return report
+
+    def test_bench_queues_prints_a_pair_of_figures_for_each_queue(self):
+        done = rk("bench", "queues", "--messages", "2000", "--repetitions", "2", "--json", "-")
+        self.check_pairs(done, {"spsc_16", "spsc_64", "inbox_1p1c", "inbox_2p1c"}, {"h2k_64", "h2k_128"})
+
+    def test_bench_actors_prints_a_pair_of_figures_for_each_workload_or_says_how_to_get_its_peer(self):
+        done = rk("bench", "actors", "--messages", "2000", "--repetitions", "2", "--json", "-")
+        if done.returncode == 3:
+            self.assertIn("libcaf-dev", done.stderr)
+            self.skipTest("rk was built without CAF")
+        report = self.check_pairs(done, {"caf_bytes", "caf_ping_cross", "caf_ping_local", "caf_fan_in",
+                                         "caf_ring_hashed", "caf_ring_block", "caf_random"},
+                                  {"caf_spawn_before_start"})
+        self.assertEqual(report["caf_bytes"]["limit_bytes"], 210)
 
 
 class Checkpoints(unittest.TestCase):

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <future>
 #include <memory>
 #include <new>
 #include <optional>
@@ -88,6 +89,98 @@ TEST(SpscRing, KeepsItsValuesWhenMoved) {
     ASSERT_TRUE(second.try_pop(value));
     EXPECT_EQ(value, make_value(i));
   }
+}
+
+/// Values of every layout: beside their commit words, of a whole line or several, of odd sizes.
+template <std::size_t Words>
+struct Sized {
+  static constexpr std::size_t kWords = Words;
+  std::array<std::uint64_t, Words> words;
+};
+template <class T>
+T make_sized(std::uint64_t number) {
+  T value{};
+  for (std::size_t i = 0; i < T::kWords; ++i) value.words[i] = number * 31 + i;
+  return value;
+}
+template <class T>
+class SpscRingOf : public testing::Test {};
+using Sizes = testing::Types<Sized<1>, Sized<2>, Sized<7>, Sized<8>, Sized<9>, Sized<32>>;
+TYPED_TEST_SUITE(SpscRingOf, Sizes);
+
+TYPED_TEST(SpscRingOf, EveryPopGivesItsPlaceBackAtOnceEvenIfTheConsumerThenStops) {
+  for (const std::uint64_t capacity : {1u, 2u, 8u}) {
+    auto ring = std::move(SpscRing<TypeParam>::create(capacity)).value();
+    std::uint64_t pushed = 0;
+    std::uint64_t popped = 0;
+    for (std::uint64_t pops = 0; pops <= capacity; ++pops) {
+      while (ring.try_push(make_sized<TypeParam>(pushed))) ++pushed;
+      ASSERT_EQ(pushed - popped, capacity) << "credits were withheld, capacity " << capacity;
+      for (std::uint64_t i = 0; i < pops; ++i) {
+        TypeParam value{};
+        ASSERT_TRUE(ring.try_pop(value));
+        ASSERT_EQ(value.words, make_sized<TypeParam>(popped++).words);
+      }
+    }
+  }
+}
+
+TYPED_TEST(SpscRingOf, ValuesWrittenAndReadInPlaceComeOutOnceWholeAndInOrder) {
+  constexpr std::uint64_t kCount = 20000;
+  for (const std::uint64_t capacity : {1u, 2u, 256u}) {
+    auto ring = std::move(SpscRing<TypeParam>::create(capacity)).value();
+    std::thread producer([&] {
+      for (std::uint64_t i = 0; i < kCount; ++i) {
+        Backoff backoff;
+        while (!ring.try_push_with([i](TypeParam& slot) { slot = make_sized<TypeParam>(i); }))
+          backoff.wait();
+      }
+    });
+    std::uint64_t wrong = 0;
+    for (std::uint64_t i = 0; i < kCount; ++i) {
+      Backoff backoff;
+      while (!ring.try_pop_with(
+          [&](const TypeParam& slot) { wrong += slot.words != make_sized<TypeParam>(i).words; }))
+        backoff.wait();
+    }
+    producer.join();
+    EXPECT_EQ(wrong, 0u) << "capacity " << capacity;
+    EXPECT_FALSE(ring.try_pop_with([](const TypeParam&) {}));
+  }
+}
+
+TEST(SpscRing, AConsumerThatWaitsForItsProducerAfterOnePopDoesNotBlockIt) {
+  // The consumer takes one value and looks no more until the producer, which waits for room, has
+  // pushed: with credits saved up, both would wait for ever.
+  for (const std::uint64_t capacity : {1u, 2u, 64u}) {
+    auto ring = std::move(SpscRing<Value>::create(capacity)).value();
+    std::uint64_t pushed = 0;
+    while (ring.try_push(make_value(pushed))) ++pushed;
+    std::promise<void> told;
+    std::thread producer([&] {
+      Backoff backoff;
+      while (!ring.try_push(make_value(pushed))) backoff.wait();
+      told.set_value();
+    });
+    Value value{};
+    ASSERT_TRUE(ring.try_pop(value));
+    told.get_future().wait();
+    producer.join();
+    for (std::uint64_t i = 1; i <= capacity; ++i) {
+      ASSERT_TRUE(ring.try_pop(value));
+      EXPECT_EQ(value, make_value(i));
+    }
+    EXPECT_FALSE(ring.try_pop(value));
+  }
+}
+
+TEST(SpscRing, NoSmallSlotStraddlesACacheLine) {
+  EXPECT_EQ(sizeof(TypedSlot<Sized<1>>), 16u);
+  EXPECT_EQ(sizeof(TypedSlot<Sized<2>>), 32u);
+  EXPECT_EQ(sizeof(TypedSlot<Sized<3>>), 32u);
+  EXPECT_EQ(sizeof(TypedSlot<Sized<7>>), 64u);
+  EXPECT_EQ(alignof(TypedSlot<Sized<7>>), 64u);
+  EXPECT_EQ(sizeof(TypedSlot<std::uint8_t>), 16u);
 }
 
 TEST(SpscRingProperty, AnyMixOfPushesAndPopsBehavesLikeABoundedDeque) {
