@@ -36,7 +36,8 @@ inline Result<double> spawn_seconds(std::uint32_t count) {
   RK_TRY_ASSIGN(const auto parents, runtime->spawn<Parent>(1, [](std::uint32_t, Parent& parent) {
     parent.refused = 0;
   }));
-  RK_TRY(runtime->reserve<Relay>(count));
+  // a handler spawns on its own worker, which has half of them
+  RK_TRY(runtime->reserve<Relay>(2 * count));
   RK_TRY(runtime->start());
   const std::uint64_t broods = (count + Brood::kChildren - 1) / Brood::kChildren;
   const ActorClock clock;

@@ -3,9 +3,7 @@
 #include <malloc.h>
 #include <ringkernel/bench/actor_workload.hpp>
 #include <ringkernel/bench/caf_workload.hpp>
-#if defined(RK_BENCH_SPAWN)
 #include <ringkernel/bench/spawn_workload.hpp>
-#endif
 #include <unistd.h>
 
 #include <algorithm>
@@ -99,10 +97,8 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
           })};
   const auto spawns = static_cast<std::uint32_t>(std::min<std::uint64_t>(local_pings, 200'000));
   const auto caf_spawn = [=]() -> Result<double> { return caf::spawn_seconds(spawns, kWorkers); };
-#if defined(RK_BENCH_SPAWN)
   pairs.push_back(speed(
       "caf_spawn", 8, spawns, [=] { return bench::spawn_seconds(spawns); }, caf_spawn));
-#endif
   // for information: actors that exist from the start cost less
   pairs.push_back(speed(
       "caf_spawn_before_start", std::nullopt, spawns,
