@@ -23,8 +23,9 @@ struct Program {
   static constexpr bool kAnySupervised = (detail::is_supervised<As>() || ...);
   static constexpr bool kAnyLifeline = (detail::trail_layout<As>().has_lifeline() || ...);
   static constexpr std::uint32_t kMaxLinks = [] {
+    const std::uint32_t links[] = {detail::max_links<As>()...};
     std::uint32_t most = 0;
-    ((most = detail::max_links<As>() > most ? detail::max_links<As>() : most), ...);
+    for (const std::uint32_t of_type : links) most = of_type > most ? of_type : most;
     return most;
   }();
   /// No handler of this program uses up more.
@@ -119,7 +120,7 @@ struct Program {
   }
   template <class... Ms>
   RK_FN static void budget_of(handles<Ms...>, std::uint8_t tag, Budget& result, bool& known) {
-    (void)((Ms::tag == tag && (result = kBudget<Ms>, known = true)) || ...);
+    (void)((Ms::tag == tag && (result = detail::budget<Ms>(), known = true)) || ...);
   }
   template <Grain Of, class A, class Ctx>
   RK_FN static bool handle(std::uint8_t tag, std::byte* state, const std::byte* payload, Ctx& ctx) {
@@ -132,7 +133,7 @@ struct Program {
   template <class A, class Ctx, class... Ms>
   RK_FN static bool run(handles<Ms...>, std::uint8_t tag, A& actor, const std::byte* payload,
                         Ctx& ctx) {
-    return ((Ms::tag == tag && (ctx.grant(kBudget<Ms>),
+    return ((Ms::tag == tag && (ctx.grant(detail::budget<Ms>()),
                                 actor.on(*reinterpret_cast<const Ms*>(payload), ctx), true)) ||
             ...);
   }

@@ -184,10 +184,13 @@ concept Actor = std::is_trivially_copyable_v<A> && alignof(A) <= 16 && requires 
   typename A::messages;
 };
 
+namespace detail {
+/// What handlers of M may use up.
 template <class M>
-inline constexpr Budget kBudget{detail::max_sends<M>(), detail::max_blocks<M>(),
-                                detail::max_host_sends<M>(), detail::max_timers<M>(),
-                                detail::max_spawns<M>()};
+RK_FN constexpr Budget budget() {
+  return {max_sends<M>(), max_blocks<M>(), max_host_sends<M>(), max_timers<M>(), max_spawns<M>()};
+}
+}  // namespace detail
 
 namespace detail {
 constexpr void widen(Budget& most, const Budget& by) {
@@ -200,7 +203,7 @@ constexpr void widen(Budget& most, const Budget& by) {
 /// Raises `most` to what any of the messages declares.
 template <class... Ms>
 constexpr void widen(Budget& most, handles<Ms...>) {
-  (widen(most, kBudget<Ms>), ...);
+  (widen(most, budget<Ms>()), ...);
 }
 template <class... Ms>
 constexpr Budget most_of(handles<Ms...> messages) {
@@ -296,8 +299,8 @@ ActorTypeInfo describe_actor() {
     static_assert((Message<Ms> && ...),
                   "a message is trivially copyable, has a tag up to 255 and at most 80 bytes; send "
                   "more as a block (Ctx::block)");
-    (info.messages.push_back(
-         {static_cast<std::uint8_t>(Ms::tag), static_cast<std::uint32_t>(sizeof(Ms)), kBudget<Ms>}),
+    (info.messages.push_back({static_cast<std::uint8_t>(Ms::tag),
+                              static_cast<std::uint32_t>(sizeof(Ms)), detail::budget<Ms>()}),
      ...);
   }(typename A::messages{});
   return info;

@@ -182,10 +182,10 @@ TEST(ActorTypes, DescriptionIdentifiesTheTypeInACheckpoint) {
 }
 
 TEST(ActorTypes, UndeclaredBudgetsGetTheDocumentedDefaults) {
-  EXPECT_EQ(kBudget<Small>.sends, 4u);
-  EXPECT_EQ(kBudget<Small>.blocks, 0u);
-  EXPECT_EQ(kBudget<Small>.host_sends, 1u);
-  EXPECT_EQ(kBudget<Large>.sends, 9u);
+  EXPECT_EQ(detail::budget<Small>().sends, 4u);
+  EXPECT_EQ(detail::budget<Small>().blocks, 0u);
+  EXPECT_EQ(detail::budget<Small>().host_sends, 1u);
+  EXPECT_EQ(detail::budget<Large>().sends, 9u);
   EXPECT_TRUE((handles_v<MixedActor, Large>));
   EXPECT_FALSE((handles_v<SmallActor, Large>));
 }
