@@ -69,6 +69,14 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
   endforeach()
 endif()
 
+# The protocols' models, small instances: about two minutes with Spin; scripts/bootstrap installs it.
+find_program(RK_SPIN spin)
+if(RK_SPIN AND NOT RK_SANITIZE AND NOT RK_CUDA)
+  add_test(NAME source.models
+    COMMAND Python3::Interpreter "${CMAKE_CURRENT_SOURCE_DIR}/scripts/check_models")
+  set_tests_properties(source.models PROPERTIES TIMEOUT 600 PROCESSORS 2)
+endif()
+
 if(RK_E2E)
   file(GLOB scripts CONFIGURE_DEPENDS tests/e2e/*.sh tests/e2e/*.py)
   foreach(script IN LISTS scripts)
