@@ -50,6 +50,8 @@ if(RK_CUDA)
   endif()
 endif()
 
+include("${CMAKE_CURRENT_SOURCE_DIR}/tests/schedule/schedule.cmake")
+
 # What scripts/test_s3 runs against real servers; no test of ctest's.
 if(NOT RK_CUDA)
   add_executable(s3_driver tests/s3/driver.cpp)
