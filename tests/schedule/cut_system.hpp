@@ -12,6 +12,7 @@
 #include <ringkernel/runtime/src/host_lane.hpp>
 #include <ringkernel/runtime/system_image.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -20,8 +21,8 @@ namespace rk::testing {
 
 inline constexpr std::uint32_t kAccounts = 3;
 inline constexpr std::int64_t kStartBalance = 100;
-inline constexpr std::uint32_t kSends = 3;
-inline constexpr std::uint32_t kHops = 2;
+inline constexpr std::uint32_t kSends = 6;
+inline constexpr std::uint32_t kHops = 4;
 inline constexpr std::int64_t kAmount = 10;
 
 struct Pay {
@@ -116,6 +117,14 @@ class ImageExecutor final : public Executor {
   std::vector<std::pair<std::byte*, std::vector<std::byte>>> image_;
 };
 
+/// What the runs so far went through; a search that meets none of it says nothing.
+struct Coverage {
+  std::uint64_t recorded_by_workers = 0;
+  std::uint64_t recorded_by_dispatcher = 0;
+  std::uint64_t full_inboxes = 0;
+  std::uint64_t set_aside = 0;
+};
+
 class CutSystem {
  public:
   using AccountWorker = Worker<Program<Account>, SingleGroup>;
@@ -164,9 +173,11 @@ class CutSystem {
     return bodies;
   }
 
+  [[nodiscard]] const Coverage& coverage() const { return coverage_; }
+
  private:
   static constexpr std::uint32_t kEpoch = 1;
-  static constexpr std::uint32_t kPatience = 4000;  ///< host turns without news; none needs so many
+  static constexpr std::uint32_t kPatience = 6000;  ///< host turns without news; none needs so many
 
   void wait(std::uint64_t turns) {
     while (turns-- > 0) yield_point();
@@ -183,14 +194,15 @@ class CutSystem {
     HostLane lane(view, {}, 0);
     lane.set_run_state(RunState::running);
     const std::uint64_t sends_before = choose(kSends + 1);
-    for (std::uint32_t i = 0; i < sends_before; ++i) send(lane, i);
-    wait(choose(12));
+    for (std::uint32_t i = 0; i < sends_before; ++i) send(lane, i % kAccounts);
+    wait(choose(4));
     const std::vector<CutChannel> channels = lane.begin_cut(kEpoch);
     lane.publish_cut(0);
     checkpoint::CutLedger ledger(workers_, channels, actor_worker_);
     money_ = 0;
     positions_.assign(workers_ + 1, 0);
-    for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i) send(lane, i);
+    for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i)
+      send(lane, i % kAccounts);
     for (std::uint32_t idle = 0; !ledger.complete() || handled() != kSends * (kHops + 1); ++idle) {
       require(idle < kPatience,
               ledger.complete() ? "a message is lost" : "the cut is never complete");
@@ -198,6 +210,10 @@ class CutSystem {
       wait(1);
     }
     check_money(sends_before);
+    for (std::uint32_t w = 0; w < workers_; ++w) {
+      coverage_.full_inboxes += view.workers[w].status->full_inbox_total;
+      coverage_.set_aside += view.workers[w].status->stash_total;
+    }
     lane.close_cut(kEpoch);
     lane.set_run_state(RunState::stopping);
   }
@@ -249,6 +265,8 @@ class CutSystem {
         }
         return ledger.add_slots(header);
       case RecordKind::message:
+        ++(header.stream < workers_ ? coverage_.recorded_by_workers
+                                    : coverage_.recorded_by_dispatcher);
         money_ += reinterpret_cast<const Pay*>(payload + sizeof(MessageHeader))->amount;
         return ledger.add_message(*reinterpret_cast<const MessageHeader*>(payload));
       default: return {};
@@ -262,6 +280,7 @@ class CutSystem {
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<AccountWorker>> running_;
   std::int64_t money_ = 0;
+  Coverage coverage_;
   std::vector<std::uint64_t> positions_;  ///< of the drain, per stream
 };
 
