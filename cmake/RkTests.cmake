@@ -50,6 +50,8 @@ if(RK_CUDA)
   endif()
 endif()
 
+include("${CMAKE_CURRENT_SOURCE_DIR}/tests/schedule/schedule.cmake")
+
 # What scripts/test_s3 runs against real servers; no test of ctest's.
 if(NOT RK_CUDA)
   add_executable(s3_driver tests/s3/driver.cpp)
@@ -67,6 +69,14 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
       COMMAND Python3::Interpreter "${CMAKE_CURRENT_SOURCE_DIR}/tests/${script}.py" --self-test)
     set_tests_properties(source.${script} source.${script}_self_test PROPERTIES TIMEOUT 60)
   endforeach()
+endif()
+
+# The protocols' models, small instances: about two minutes with Spin; scripts/bootstrap installs it.
+find_program(RK_SPIN spin)
+if(RK_SPIN AND NOT RK_SANITIZE AND NOT RK_CUDA)
+  add_test(NAME source.models
+    COMMAND Python3::Interpreter "${CMAKE_CURRENT_SOURCE_DIR}/scripts/check_models")
+  set_tests_properties(source.models PROPERTIES TIMEOUT 600 PROCESSORS 2)
 endif()
 
 if(RK_E2E)

@@ -8,9 +8,12 @@
 //
 // There is no stand-alone fence on purpose: ThreadSanitizer cannot see one. Publishing many lanes'
 // writes is group.sync() followed by one lane's release store, which is cumulative.
+//
+// Tests step real code from one access to the next (schedule_point.hpp).
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>
+#include <ringkernel/runtime/schedule_point.hpp>
 
 #if defined(__CUDA_ARCH__)
 #include <cuda/atomic>
@@ -52,23 +55,28 @@ using std::memory_order_release;
 
 template <Scope S, class T>
 RK_FN inline T load_acquire(T& word) {
+  detail::schedule_point();
   return detail::atomic<S>(word).load(detail::memory_order_acquire);
 }
 template <Scope S, class T>
 RK_FN inline T load_relaxed(T& word) {
+  detail::schedule_point();
   return detail::atomic<S>(word).load(detail::memory_order_relaxed);
 }
 template <Scope S, class T>
 RK_FN inline void store_release(T& word, T value) {
+  detail::schedule_point();
   detail::atomic<S>(word).store(value, detail::memory_order_release);
 }
 template <Scope S, class T>
 RK_FN inline void store_relaxed(T& word, T value) {
+  detail::schedule_point();
   detail::atomic<S>(word).store(value, detail::memory_order_relaxed);
 }
 /// Weak compare-exchange, relaxed on both paths: it hands out tickets and publishes nothing.
 template <Scope S, class T>
 RK_FN inline bool claim_relaxed(T& word, T& expected, T desired) {
+  detail::schedule_point();
   return detail::atomic<S>(word).compare_exchange_weak(
       expected, desired, detail::memory_order_relaxed, detail::memory_order_relaxed);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ringkernel/hlc/host_device.hpp>
+#include <ringkernel/runtime/schedule_point.hpp>
 
 #include <cstdint>
 
@@ -17,6 +18,8 @@ namespace rk {
 RK_FN inline std::uint64_t ticks() {
 #if defined(__CUDA_ARCH__)
   return static_cast<std::uint64_t>(clock64());
+#elif defined(RK_SCHEDULE_POINTS)
+  return testing::virtual_ticks();
 #elif defined(__x86_64__)
   return __builtin_ia32_rdtsc();
 #else
@@ -31,6 +34,8 @@ RK_FN inline std::uint64_t wall_clock_us() {
   std::uint64_t ns;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
   return ns / 1000;
+#elif defined(RK_SCHEDULE_POINTS)
+  return testing::virtual_time_us();
 #else
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
                                         std::chrono::system_clock::now().time_since_epoch())
@@ -48,6 +53,8 @@ class Backoff {
     ++round_;
 #if defined(__CUDA_ARCH__)
     __nanosleep(round_ < kSpins ? 20 : 200);
+#elif defined(RK_SCHEDULE_POINTS)
+    testing::yield_point();
 #else
     if (round_ < kSpins) {
 #if defined(__x86_64__)

@@ -1,0 +1,58 @@
+// The cut of real workers under every interleaving that a seed can reach. Built with RK_MUTANT=1
+// or 2 the same program must fail, and its seed must bring the failure back.
+#include "cut_system.hpp"
+
+#include <ringkernel/runtime/mutant.hpp>
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace rk::testing {
+namespace {
+
+Subject cut(std::shared_ptr<CutSystem> system, std::uint32_t workers) {
+  return {"cut_of_" + std::to_string(workers) + "_workers",
+          [system] { return system->reset(); },
+          {.preemptions = 6, .expected_steps = 1000}};
+}
+
+void explore_cut(std::uint32_t workers, std::uint64_t schedules) {
+  auto system = std::make_shared<CutSystem>(workers);
+  Subject subject = cut(system, workers);
+  if constexpr (RK_MUTANT != 0) subject.name = "planted_mutant_" + std::to_string(RK_MUTANT);
+  const Exploration found = explore(subject, schedules);
+  if constexpr (RK_MUTANT == 0) {
+    EXPECT_FALSE(found.failing_seed) << found.outcome.failure;
+    const Coverage& met = system->coverage();
+    std::printf(
+        "  met: %llu messages recorded by workers, %llu by the dispatcher; %llu full inboxes, "
+        "%llu messages set aside\n",
+        static_cast<unsigned long long>(met.recorded_by_workers),
+        static_cast<unsigned long long>(met.recorded_by_dispatcher),
+        static_cast<unsigned long long>(met.full_inboxes),
+        static_cast<unsigned long long>(met.set_aside));
+    if (found.schedules > 1) {
+      EXPECT_GT(std::min(met.recorded_by_workers, met.recorded_by_dispatcher), schedules / 10);
+      EXPECT_GT(std::min(met.full_inboxes, met.set_aside), schedules / 100);
+    }
+    return;
+  }
+  ASSERT_TRUE(found.failing_seed) << "the planted bug went unseen";
+  EXPECT_EQ(replay(subject, *found.failing_seed), found.outcome);
+  std::printf("caught cut_mutant_%d after %llu schedules, replayed\n", RK_MUTANT,
+              static_cast<unsigned long long>(found.schedules));
+}
+
+TEST(CutSchedules, MoneyOfTwoWorkersIsInTheCutOnce) { explore_cut(2, 60'000); }
+TEST(CutSchedules, MoneyOfThreeWorkersIsInTheCutOnce) { explore_cut(3, 30'000); }
+
+TEST(CutSchedules, ASeedDecidesEveryStep) {
+  const Subject subject = cut(std::make_shared<CutSystem>(2), 2);
+  const RunOutcome first = replay(subject, 7);
+  EXPECT_EQ(replay(subject, 7), first);
+  EXPECT_NE(replay(subject, 8).trace, first.trace);
+}
+
+}  // namespace
+}  // namespace rk::testing

@@ -1,0 +1,30 @@
+# Programs whose every atomic access is a step of the deterministic scheduler. RK_SCHEDULE_POINTS changes inline
+# functions of runtime/atomic.hpp and runtime/wait.hpp, so these programs compile the few library sources they need
+# themselves and never link the library: no object in them was compiled without the macro. (GoogleTest includes none of
+# our headers.) Sanitizers do not follow the fibers' stacks.
+if(NOT RK_SANITIZE AND NOT RK_CUDA)
+  set(rk_schedule_root "${CMAKE_CURRENT_SOURCE_DIR}")
+  function(rk_schedule_program name)
+    add_executable(${name} ${ARGN}
+      "${rk_schedule_root}/tests/schedule/scheduler.cpp"
+      "${rk_schedule_root}/tests/schedule/cut_schedule_test.cpp"
+      "${rk_schedule_root}/runtime/src/system_image.cpp"
+      "${rk_schedule_root}/runtime/src/host_lane.cpp"
+      "${rk_schedule_root}/checkpoint/src/cut_ledger.cpp")
+    target_include_directories(${name} PRIVATE "${RK_INCLUDE_DIR}")
+    target_compile_definitions(${name} PRIVATE RK_SCHEDULE_POINTS)
+    target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    rk_flags(${name})
+  endfunction()
+
+  rk_schedule_program(test_schedule "${rk_schedule_root}/tests/schedule/ring_schedule_test.cpp")
+  foreach(mutant 1 2)
+    rk_schedule_program(test_schedule_mutant_${mutant})
+    target_compile_definitions(test_schedule_mutant_${mutant} PRIVATE RK_MUTANT=${mutant})
+  endforeach()
+  foreach(program test_schedule test_schedule_mutant_1 test_schedule_mutant_2)
+    string(REPLACE test_ "" prefix ${program})
+    gtest_discover_tests(${program} TEST_PREFIX ${prefix}. DISCOVERY_MODE PRE_TEST
+      DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${RK_TEST_TIMEOUT_S})
+  endforeach()
+endif()
