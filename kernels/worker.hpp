@@ -26,6 +26,7 @@
 #include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
 #include <ringkernel/kernels/slab.hpp>
+#include <ringkernel/kernels/telemetry.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
 namespace rk {
@@ -43,6 +44,7 @@ class Worker {
         outbox_(system, index),
         slab_(system, index),
         serializer_(system, index, self_.snapshot_ring, self_.stream_words),
+        telemetry_(self_, index),
         epoch_(system.base_epoch) {
     clock_.restore(hlc::Timestamp{system.base_hlc});
     refresh_wall_clock();
@@ -96,6 +98,7 @@ class Worker {
       outbox_.count_dead(index_);
       ++received_;
       ++dead_;
+      telemetry_.dead_on_sending();
       return;
     }
     outbox_.send(entry->worker, stamp(from, to, tag), payload, bytes, block);
@@ -307,7 +310,9 @@ class Worker {
       if (unit.saved_epoch != epoch_ && !pass_over(unit)) action.unit = &unit;
     }
     left_ = budget_;
+    if (telemetry_.due()) refresh_wall_clock();
     clock_.merge(hlc::Timestamp{header.hlc}, wall_us_);
+    telemetry_.begin(header, slot, clock_.last);
     return true;
   }
 
@@ -343,7 +348,10 @@ class Worker {
     if (action.crossed && !planted(Mutant::skip_message_record)) record(group, action.message);
     if (action.unit != nullptr && !planted(Mutant::handle_before_save)) save(group, *action.unit);
     const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
-    if (group.rank() == 0) Program::Probe::entered();
+    if (group.rank() == 0) {
+      Program::Probe::entered();
+      telemetry_.entered();
+    }
     bool known = true;
     if (action.slot != nullptr) {
       Context<Worker, Group> context(*this, group, *action.slot, action.message);
@@ -352,6 +360,7 @@ class Worker {
                                 action.message.payload(), context);
     }
     group.sync();
+    if (group.rank() == 0) telemetry_.left();
     if (action.unit != nullptr && planted(Mutant::handle_before_save)) save(group, *action.unit);
     if (group.rank() == 0) {
       if (start != 0) earn(ticks() - start);
@@ -368,8 +377,11 @@ class Worker {
       action.slot->hlc = clock_.last.word;
       action.slot->touched_epoch = epoch_;
       if (action.source == Source::stash) --action.slot->stashed;
+      telemetry_.handled(budget_.sends - left_.sends + budget_.host_sends - left_.host_sends,
+                         fault_ != Fault::none);
     } else {
       ++dead_;
+      telemetry_.dead_letter(nullptr);
     }
     if (fault_ != Fault::none && fault_actor_ == 0) {
       fault_actor_ = header.dst.word;
@@ -452,7 +464,18 @@ class Worker {
     return received_ != published_received_ || outbox_.sent() != published_sent_ ||
            ticks() - published_at_ > kHeartbeatTicks;
   }
+  /// What waits, for the telemetry's reader.
+  RK_FN void publish_telemetry() {
+    refresh_wall_clock();
+    Source source = Source::none;
+    const MessageView stashed = mailbox_.stash_front();
+    const MessageView arrived = mailbox_.arrival(source);
+    telemetry_.waiting(stashed, stashed ? live_slot(stashed) : nullptr, true);
+    telemetry_.waiting(arrived, arrived ? live_slot(arrived) : nullptr, false);
+    telemetry_.publish(wall_us_);
+  }
   RK_FN void publish_status() {
+    if (telemetry_.on()) publish_telemetry();
     since_status_ = 0;
     published_received_ = received_;
     published_sent_ = outbox_.sent();
@@ -495,6 +518,7 @@ class Worker {
   Outbox outbox_;
   SlabPool slab_;
   Serializer serializer_;
+  TelemetryWriter telemetry_;
   hlc::WorkerClock clock_{};
   Backoff backoff_;
   Action action_{};
