@@ -80,7 +80,6 @@ struct Runtime::Impl {
   void watch();
   [[nodiscard]] bool scan_counters();
   [[nodiscard]] std::optional<Error> find_fault() const;
-  [[nodiscard]] std::string describe_stall() const;
   void deliver(const MessageView& message);
   void report_failure(Error error);
 
@@ -95,6 +94,14 @@ struct Runtime::Impl {
   void report_unacknowledged(unexpected error, std::uint64_t covers);
   void stop_tiers();
   void add_tier_stats(RuntimeStats& stats) const;
+
+  // --- telemetry.cpp ---
+  [[nodiscard]] Result<Telemetry> telemetry() const;
+  [[nodiscard]] Result<std::vector<std::uint64_t>> copy_telemetry_blocks() const;
+  [[nodiscard]] Result<std::vector<WorkerTelemetry>> read_workers() const;
+  void read_status(std::uint32_t w, WorkerTelemetry& out) const;
+  [[nodiscard]] std::string describe_message(const MessageTelemetry& message) const;
+  [[nodiscard]] std::string describe_stall() const;
 
   // --- runtime.cpp ---
   Result<void> stop();
@@ -146,6 +153,10 @@ struct Runtime::Impl {
   std::unique_ptr<checkpoint::Drain> drain;
   std::vector<std::vector<std::byte>> restored_outputs;
   std::thread service;
+  std::unique_ptr<MetricsServer> metrics;
+  std::byte* telemetry_staging = nullptr;  ///< null: the host addresses the blocks
+  mutable std::mutex telemetry_mutex;      ///< one copy to the staging memory at a time
+  std::uint64_t started_us = 0;
 
   // Words that signal handlers may set; atomic through the shim.
   mutable std::uint32_t checkpoint_request = 0;

@@ -284,19 +284,6 @@ std::optional<Error> Runtime::Impl::find_fault() const {
   return std::nullopt;
 }
 
-std::string Runtime::Impl::describe_stall() const {
-  std::string text;
-  for (std::uint32_t w = 0; w < workers; ++w) {
-    WorkerStatus& status = *system.workers[w].status;
-    text += "; worker " + std::to_string(w) + ": handled " +
-            std::to_string(load_relaxed<Scope::system>(status.received)) + ", outbox " +
-            std::to_string(load_relaxed<Scope::system>(status.outbox)) + ", stash " +
-            std::to_string(load_relaxed<Scope::system>(status.stashed)) + ", turn " +
-            std::to_string(load_relaxed<Scope::system>(status.heartbeat));
-  }
-  return text;
-}
-
 /// Reads all counters. True if they have stood still since an earlier call, which every worker
 /// confirmed by publishing again after it: then all of them held at the same instant. Workers
 /// publish late, so one reading alone can balance by chance.
@@ -345,6 +332,8 @@ void Runtime::Impl::watch() {
   const std::lock_guard lock(mutex);
   totals.sent = sent;
   totals.received = received;
+  totals.host_sent = marks[workers].sent;
+  totals.host_received = marks[workers].received;
   if (received != progress_mark || received == sent || wanted_state != RunState::running ||
       cut_open) {  // a worker may be waiting for the drain
     progress_mark = received;
