@@ -24,7 +24,9 @@ bool is_directory(const std::string& path) {
 /// The directory of sockets, made if it is missing. Another user's is refused: /tmp is everybody's.
 Result<std::string> open_directory() {
   const std::string path = telemetry_directory();
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+  const bool is_made = ::mkdir(path.c_str(), 0700) == 0;
+  // whatever the umask
+  if (is_made ? ::chmod(path.c_str(), 0700) != 0 : errno != EEXIST) {
     return fail(ErrorCode::io,
                 "cannot make " + path + ": " + std::generic_category().message(errno), errno);
   }

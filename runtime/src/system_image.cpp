@@ -226,7 +226,7 @@ Result<void> write_slots(Executor& executor, const SystemPlan& plan, const Worke
     auto* header = reinterpret_cast<SlotHeader*>(base + worker.offsets[i]);
     *header = SlotHeader{};
     header->id = actor.id;
-    header->type = actor.type;
+    header->type = static_cast<std::uint16_t>(actor.type);
     header->unit = worker.unit_of[i];
     header->state_bytes = program.types[actor.type].state_bytes;
     header->field_bytes = actor.field_bytes;
