@@ -1,9 +1,12 @@
 // What a worker counts while it works: see runtime/telemetry_block.hpp for the words.
 //
-// Cost: a handler adds to two counters and one bucket and stores which message it has, all in lines
-// that only this worker writes. How long a handler takes is measured for one message in about
-// kSampleGap, at distances drawn at random so that no pattern of messages hides from it; where
-// handlers are long, every one is measured, because then the clock costs nothing beside them.
+// Cost: a handler adds to two counters and stores which message it has, all in lines that only this
+// worker writes. How long a message waited and how long its handler took is measured with a fresh
+// clock for
+//   - every message that found its worker idle: the worker has the time;
+//   - one in about kSampleGap of those that queued, at distances drawn at random so that no pattern
+//     hides from them; all of them where handlers are long, beside which the clock costs nothing.
+// The former count once. One of the latter counts for all that queued since the one before it.
 //
 // Lane 0 only. Without a block (telemetry switched off) every call returns at once.
 #pragma once
@@ -53,7 +56,9 @@ class TelemetryWriter {
   // ---------------------------------------------------------------------------------------
 
   /// Whether the next handler is measured: the worker's clock should then be fresh.
-  [[nodiscard]] RK_FN bool due() const { return on() && gap_ + 1 >= next_gap_; }
+  [[nodiscard]] RK_FN bool due() const { return on() && (found_idle_ || gap_ + 1 >= next_gap_); }
+  /// The worker found nothing to do.
+  RK_FN void idle() { found_idle_ = true; }
 
   /// A message is about to be handled; `slot` null: nobody has its receiver's id. `now` is the
   /// worker's clock after it merged the message's stamp.
@@ -66,11 +71,13 @@ class TelemetryWriter {
     set(head_->running, TelemetryMessage::pack(header.dst, row, header.tag));
     sampling_ = false;
     if (slot == nullptr) return;
-    sampling_ = ++gap_ >= next_gap_;
-    if ((header.flags & kFlagReplayed) != 0) return;
+    is_queued_ = !found_idle_;
+    found_idle_ = false;
+    sampling_ = !is_queued_ || ++gap_ >= next_gap_;
+    if (!sampling_ || (header.flags & kFlagReplayed) != 0) return;
     const std::uint64_t waited_us = now.physical_us() - hlc::Timestamp{header.hlc}.physical_us();
-    add(row_->latency_us, waited_us);
-    add(row_->latency[histogram_bucket(waited_us)], 1);
+    add(row_->latency_us, waited_us * weight());
+    add(row_->latency[histogram_bucket(waited_us)], weight());
   }
   /// Right before and right after the handler.
   RK_FN void entered() {
@@ -140,9 +147,11 @@ class TelemetryWriter {
   }
   RK_FN static void add(std::uint64_t& word, std::uint64_t value) { set(word, word + value); }
 
+  [[nodiscard]] RK_FN std::uint32_t weight() const { return is_queued_ ? gap_ : 1; }
   RK_FN void take_sample(std::uint64_t ns) {
-    add(row_->handler_ns, ns * gap_);
-    add(row_->duration[histogram_bucket(ns)], gap_);
+    add(row_->handler_ns, ns * weight());
+    add(row_->duration[histogram_bucket(ns)], weight());
+    if (!is_queued_) return;
     gap_ = 0;
     std::uint64_t mean = kSampleWorthNs / (ns + 1);
     mean = mean < 1 ? 1 : mean > kSampleGap ? kSampleGap : mean;
@@ -158,10 +167,12 @@ class TelemetryWriter {
   std::uint32_t no_type_ = 0;
   RingWords* inbox_words_ = nullptr;
   std::uint64_t entered_ns_ = 0;
-  std::uint32_t gap_ = 0;  ///< messages since the newest sample
+  std::uint32_t gap_ = 0;  ///< messages that queued, since the newest sample of them
   std::uint32_t next_gap_ = 1;
   std::uint32_t random_ = 1;
   bool sampling_ = false;
+  bool found_idle_ = true;
+  bool is_queued_ = false;
 };
 
 }  // namespace rk

@@ -149,6 +149,7 @@ class Worker {
     }
     if (open() && background(action)) return action;
     if (worth_publishing()) publish_status();
+    telemetry_.idle();
     if (!worked) backoff_.wait();
     return action;
   }

@@ -28,7 +28,7 @@ struct TypeTelemetry {
   std::uint64_t spawns = 0;
   std::uint64_t kills = 0;
   std::uint64_t handler_ns = 0;  ///< spent in handlers, estimated from samples
-  std::uint64_t latency_us = 0;  ///< sum over `latency`
+  std::uint64_t latency_us = 0;  ///< sum over `latency`: estimated likewise
   Histogram latency{};           ///< microseconds from a message's stamp until its handler began
   Histogram duration{};  ///< nanoseconds in handlers; a sample counts for those it stands for
 

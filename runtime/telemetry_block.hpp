@@ -69,11 +69,11 @@ struct alignas(64) TelemetryRow {
   std::uint64_t kills;
   std::uint64_t handler_ns;  ///< in handlers: estimated from samples
   std::uint64_t latency_us;  ///< sum of what `latency` counts
+  // Samples: each counts as often as the messages it stands for; see kernels/telemetry.hpp.
   /// Worker's clock minus the message's stamp when its handler begins, in microseconds. Messages
   /// that a checkpoint brought back do not count: they waited for the restart.
   std::uint64_t latency[kHistogramBuckets];
-  /// How long handlers ran, in nanoseconds. Samples: each stands for the messages since the one
-  /// before it and counts as many times.
+  /// How long handlers ran, in nanoseconds.
   std::uint64_t duration[kHistogramBuckets];
 };
 static_assert(sizeof(TelemetryRow) == 64 + 2 * 8 * kHistogramBuckets &&

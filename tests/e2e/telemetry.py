@@ -59,7 +59,7 @@ class Telemetry(unittest.TestCase):
     def start(self, *more):
         process = subprocess.Popen([RK, *ENDLESS, *map(str, more)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True, env=self.environment)
-        self.addCleanup(process.wait)
+        self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
 
@@ -229,10 +229,11 @@ class Telemetry(unittest.TestCase):
             self.assertEqual("ringkernel_checkpoint_age_seconds" in families, result["checkpoints"] > 0)
             count = sum(value for (name, _), value in families["ringkernel_latency_seconds"].samples.items()
                         if name.endswith("_count"))
-            self.assertEqual(count, handled)
+            # samples stand for all messages but the newest few of each worker
+            self.assertTrue(handled - 2 * 2 * 64 < count <= handled, (count, handled))
             self.assertFalse(Path(f"{file}.new").exists())
 
-    def test_a_resumed_run_parses_and_does_not_count_the_wait_as_latency(self):
+    def test_a_resumed_run_tells_what_it_does_too(self):
         folder, file = self.folder / "ckpt", self.folder / "bank.prom"
         process = self.start("--checkpoint-dir", folder, "--checkpoint-every", "20ms")
         self.assertTrue(wait_for(lambda: list(folder.glob("*/MANIFEST"))))
@@ -243,7 +244,7 @@ class Telemetry(unittest.TestCase):
         self.assertTrue(wait_for(file.exists))
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-        prometheus_text.parse(file.read_text())
+        self.assertGreater(total(prometheus_text.parse(file.read_text()), "ringkernel_messages_total"), 0)
 
     def test_a_port_in_use_exits_with_6_and_says_what_to_do(self):
         with socket.socket() as taken:

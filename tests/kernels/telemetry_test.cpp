@@ -40,8 +40,6 @@ std::unique_ptr<Runtime> hopping_runtime(const Shape& shape, RuntimeOptions opti
   return runtime;
 }
 
-std::uint64_t sum(const Histogram& histogram) { return histogram.count(); }
-
 TEST_P(TelemetryOf, CountersAgreeWithTheRunsOwnAfterItsEnd) {
   for (const bool tiny : {false, true}) {
     RuntimeOptions options;
@@ -59,7 +57,6 @@ TEST_P(TelemetryOf, CountersAgreeWithTheRunsOwnAfterItsEnd) {
     const TypeTelemetry hopper = telemetry->of_type(0);
     EXPECT_EQ(hopper.handled, std::uint64_t{kTokens} * (kHops + 1));
     EXPECT_EQ(hopper.sends, hopper.handled) << "a hop or an output by each";
-    EXPECT_EQ(sum(hopper.latency), hopper.handled);
     EXPECT_EQ(hopper.failures, 0u);
     EXPECT_EQ(telemetry->host_sent, kTokens);
     EXPECT_EQ(telemetry->host_received, kTokens);
@@ -68,10 +65,11 @@ TEST_P(TelemetryOf, CountersAgreeWithTheRunsOwnAfterItsEnd) {
     std::uint64_t received = 0;
     for (const WorkerTelemetry& worker : telemetry->workers) {
       EXPECT_EQ(worker.types[0].handled, worker.received);
-      // a sample stands for the messages since the one before; the last ones wait for theirs
-      EXPECT_LE(sum(worker.types[0].duration), worker.types[0].handled);
-      EXPECT_GT(sum(worker.types[0].duration) + 2 * TelemetryWriter::kSampleGap,
-                worker.types[0].handled);
+      // a sample stands for messages before it; the last ones wait for theirs
+      for (const Histogram& samples : {worker.types[0].duration, worker.types[0].latency}) {
+        EXPECT_LE(samples.count(), worker.types[0].handled);
+        EXPECT_GT(samples.count() + 2 * TelemetryWriter::kSampleGap, worker.types[0].handled);
+      }
       EXPECT_FALSE(worker.running);
       EXPECT_FALSE(worker.stashed);
       EXPECT_FALSE(worker.arrived);
@@ -139,6 +137,41 @@ TEST(Telemetry, CheckpointsAreToldWithTheirAge) {
   EXPECT_EQ(telemetry->checkpoint.newest, cost->directory);
   ASSERT_TRUE(telemetry->checkpoint.age_s);
   EXPECT_GE(*telemetry->checkpoint.age_s, 0);
+}
+
+TEST(Telemetry, MessagesThatACheckpointBroughtBackDoNotCountAsLate) {
+  const TempDir dir;
+  const RuntimeOptions options{.checkpoint = {.dir = dir.path()}};
+  {
+    auto runtime = make_runtime<Hopper>({2, 1}, options);
+    auto hoppers = runtime->spawn<Hopper>(
+        kPopulation, [](std::uint32_t, Hopper& h) { h.population = kPopulation; });
+    ASSERT_TRUE(hoppers);
+    expect_ok(runtime->start(true));
+    for (std::uint32_t i = 0; i < kTokens; ++i)
+      expect_ok(runtime->send((*hoppers)[i], Token{kHops}));
+    const auto cost = runtime->checkpoint_now();
+    ASSERT_TRUE(cost);
+    ASSERT_EQ(cost->messages, kTokens);
+  }
+  // not for the test to pass: for it to fail if the wait counted
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto began = std::chrono::system_clock::now();
+  auto runtime = make_runtime<Hopper>({2, 1}, options);
+  runtime->on_output<Token>([](const Token&, const OutputInfo&) {});
+  const auto restored = runtime->restore_latest();
+  ASSERT_TRUE(restored && restored->restored);
+  ASSERT_TRUE(runtime->run());
+  expect_ok(runtime->stop());
+  const auto telemetry = runtime->telemetry();
+  ASSERT_TRUE(telemetry);
+  const TypeTelemetry hopper = telemetry->of_type(0);
+  EXPECT_EQ(hopper.handled, std::uint64_t{kTokens} * (kHops + 1));
+  EXPECT_LT(hopper.latency.count(), hopper.handled);
+  const auto lasted = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::system_clock::now() - began);
+  EXPECT_LE(histogram_lowest(histogram_bucket(hopper.latency.percentile(1))),
+            static_cast<std::uint64_t>(lasted.count()));
 }
 
 /// Sends to an id that was never given out, and fails when told to.
@@ -216,8 +249,8 @@ TEST(Telemetry, AStallNamesTheHandlerThatDoesNotReturn) {
   ASSERT_TRUE(running);
   EXPECT_EQ(running->tag, 77);
   EXPECT_EQ(running->receiver.index(), 6u);
-  EXPECT_GE(running->age_s, 0.2);
-  EXPECT_GE(telemetry->workers[1].running_s, 0.2);
+  EXPECT_GT(running->age_s, 0);
+  EXPECT_GT(telemetry->workers[1].running_s, 0);
   EXPECT_FALSE(telemetry->workers[0].running);
 }
 
