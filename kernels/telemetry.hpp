@@ -37,9 +37,10 @@ RK_FN inline std::uint64_t monotonic_ns() {
 
 class TelemetryWriter {
  public:
-  static constexpr std::uint32_t kSampleGap = 64;
+  static constexpr std::uint32_t kSampleGap = 128;
   /// A sample may cost this part of the time it stands for, whatever the handlers take.
   static constexpr std::uint64_t kSampleWorthNs = 8'192;
+  static constexpr std::uint32_t kStatuses = 16;
 
   TelemetryWriter() = default;
   RK_FN TelemetryWriter(const WorkerView& worker, std::uint32_t index)
@@ -115,10 +116,13 @@ class TelemetryWriter {
     if (on()) add(rows_[type].kills, 1);
   }
 
-  // --- with each status
+  // --- with a status
   // ---------------------------------------------------------------------------------------
 
-  /// A message that waits, as it is told to publish(). Null: none.
+  /// Whether this status is one in kStatuses, with which to tell what waits: looking there touches
+  /// words that senders write.
+  [[nodiscard]] RK_FN bool publish_due() { return on() && ++statuses_ % kStatuses == 0; }
+  /// A message that waits at the front of its queue. Null: none.
   RK_FN void waiting(const MessageView& message, const SlotHeader* slot, bool in_stash) {
     std::uint64_t word = 0;
     std::uint64_t stamp = 0;
@@ -170,6 +174,7 @@ class TelemetryWriter {
   std::uint32_t gap_ = 0;  ///< messages that queued, since the newest sample of them
   std::uint32_t next_gap_ = 1;
   std::uint32_t random_ = 1;
+  std::uint32_t statuses_ = 0;
   bool sampling_ = false;
   bool found_idle_ = true;
   bool is_queued_ = false;

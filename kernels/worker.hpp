@@ -467,6 +467,7 @@ class Worker {
   }
   /// What waits, for the telemetry's reader.
   RK_FN void publish_telemetry() {
+    if (!telemetry_.on()) return;
     refresh_wall_clock();
     Source source = Source::none;
     const MessageView stashed = mailbox_.stash_front();
@@ -476,7 +477,7 @@ class Worker {
     telemetry_.publish(wall_us_);
   }
   RK_FN void publish_status() {
-    if (telemetry_.on()) publish_telemetry();
+    if (telemetry_.publish_due() || run_state_ == RunState::stopping) publish_telemetry();
     since_status_ = 0;
     published_received_ = received_;
     published_sent_ = outbox_.sent();

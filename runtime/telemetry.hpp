@@ -48,7 +48,7 @@ struct WorkerTelemetry {
   std::uint64_t sent = 0;            ///< messages stamped, to workers and to the host
   std::uint64_t received = 0;        ///< handled or dead
   std::uint64_t dead = 0;            ///< of these
-  std::uint64_t inbox = 0;           ///< messages that arrived and wait, as of its newest status
+  std::uint64_t inbox = 0;           ///< messages that arrived and wait, as the worker last looked
   std::uint64_t outbox = 0;          ///< messages that wait for room in an inbox
   std::uint64_t stash = 0;           ///< messages set aside until their handler has room
   std::uint64_t stash_total = 0;

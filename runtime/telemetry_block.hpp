@@ -46,7 +46,7 @@ struct alignas(64) TelemetryHead {
   std::uint64_t running;           ///< TelemetryMessage; 0 between handlers
   std::uint64_t running_hlc;       ///< its stamp
   std::uint64_t running_since_us;  ///< the worker's clock when the handler began
-  // as of the worker's newest status
+  // when the worker last looked: with one status in some
   std::uint64_t clock_us;    ///< its clock
   std::uint64_t stash;       ///< TelemetryMessage at the front of its stash
   std::uint64_t stash_hlc;   ///< its stamp

@@ -230,7 +230,7 @@ class Telemetry(unittest.TestCase):
             count = sum(value for (name, _), value in families["ringkernel_latency_seconds"].samples.items()
                         if name.endswith("_count"))
             # samples stand for all messages but the newest few of each worker
-            self.assertTrue(handled - 2 * 2 * 64 < count <= handled, (count, handled))
+            self.assertTrue(handled - 2 * 2 * 128 < count <= handled, (count, handled))
             self.assertFalse(Path(f"{file}.new").exists())
 
     def test_a_resumed_run_tells_what_it_does_too(self):
