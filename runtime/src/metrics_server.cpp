@@ -343,8 +343,7 @@ Result<void> MetricsServer::Impl::open_http() {
   if (!error) tcp_acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error == asio::error::address_in_use) {
     return fail(ErrorCode::locked,
-                "cannot serve metrics at " + options.http +
-                    ": the port is in use; name another, or 0 for any free one",
+                "cannot serve metrics at " + options.http + ": the port is in use; name another",
                 error.value());
   }
   if (error) {
