@@ -52,6 +52,7 @@ class Lifecycle {
     }
     entry.generation = generation;
     ++w.live_;
+    w.telemetry_.spawned(slot.type);
     return &slot;
   }
   /// The state is there: the actor begins.
@@ -71,6 +72,7 @@ class Lifecycle {
     slot.touched_epoch = w.epoch_;
     w.system_.actors[slot.id.index()].generation = kNoGeneration;
     --w.live_;
+    w.telemetry_.killed(slot.type);
     if (is_used_up(slot.id, slot.flags)) return;
     PlacePool& pool = w.self_.pools[slot.type];
     pool.free[pool.count++] = slot.id.index();
@@ -374,6 +376,7 @@ class Lifecycle {
     route.from = static_cast<std::uint8_t>(w.index_);
     route.to = kHostChannel;
     ++w.dead_;
+    w.telemetry_.dead_letter(nullptr);
     w.count_sent(w.system_.worker_count);
     w.outbox_.publish_host();
   }

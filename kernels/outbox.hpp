@@ -97,6 +97,7 @@ class Outbox {
             peer.publish(ticket);
             header.flags |= kFlagDelivered;
             --size_;
+            ++left_total_;
           } else {
             word |= bit;
             if (waits_for_ == kWaitsForNobody) waits_for_ = message.route().to;
@@ -125,6 +126,8 @@ class Outbox {
     return {};
   }
 
+  /// Messages that waited here and left.
+  [[nodiscard]] RK_FN std::uint64_t left_total() const { return left_total_; }
   [[nodiscard]] RK_FN std::uint64_t full_inbox_total() const { return full_inbox_total_; }
 
  private:
@@ -146,6 +149,7 @@ class Outbox {
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
   std::uint64_t cursor_ = 0;
+  std::uint64_t left_total_ = 0;
   std::uint64_t full_inbox_total_ = 0;
 };
 

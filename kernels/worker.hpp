@@ -29,6 +29,7 @@
 #include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
 #include <ringkernel/kernels/slab.hpp>
+#include <ringkernel/kernels/telemetry.hpp>
 #include <ringkernel/kernels/timers.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
@@ -51,6 +52,7 @@ class Worker {
         timers_(self_, system.capacity.timer_slots),
         slab_(system, index),
         serializer_(system, index, self_.snapshot_ring, self_.stream_words),
+        telemetry_(self_, index),
         epoch_(system.base_epoch),
         live_(self_.live_count) {
     clock_.restore(hlc::Timestamp{system.base_hlc});
@@ -249,6 +251,7 @@ class Worker {
     }
     if (open() && background(action_)) return;
     if (worth_publishing()) publish_status();
+    telemetry_.idle();
     if (worked) return;
     if (!timers_.empty()) refresh_wall_clock();
     backoff_.wait();
@@ -609,6 +612,7 @@ class Worker {
       action.crossed = epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch);
       action.unit = unit_to_save(slot);
     }
+    if (telemetry_.due()) refresh_wall_clock();
     clock_.merge(hlc::Timestamp{message.header().hlc}, wall_us_);
     if constexpr (!Group::kIsSingle) {
       if (!open()) extend_batch(action);
@@ -708,7 +712,11 @@ class Worker {
     if (action.crossed && !planted(Mutant::skip_message_record)) record(group, action.message);
     if (action.unit != nullptr && !planted(Mutant::handle_before_save)) save(group, *action.unit);
     const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
-    if (group.rank() == 0) Program::Probe::entered();
+    if (group.rank() == 0) {
+      Program::Probe::entered();
+      telemetry_.begin(action.message.header(), action.slot, clock_.last);
+      telemetry_.entered();
+    }
     Context<Worker, Group> context(*this, group, *action.slot, action.message);
     const bool known =
         Program::dispatch(action.slot->type, action.message.header().tag, slot_state(action.slot),
@@ -716,6 +724,7 @@ class Worker {
     group.sync();
     if (action.unit != nullptr && planted(Mutant::handle_before_save)) save(group, *action.unit);
     if (group.rank() == 0) {
+      telemetry_.left();
       if (start != 0) earn(ticks() - start);
       finish(action.source, action.stash_position, action.message, *action.slot, context.outcome(),
              known);
@@ -747,6 +756,7 @@ class Worker {
     for (std::uint32_t i = 0; i < action.batch; ++i) {
       Task& done = batch_[i];
       const bool known = done.staged != kUnknown;
+      telemetry_.begin(done.message.header(), done.slot, clock_.last);
       for (std::uint32_t n = 0; known && n < done.staged; ++n)
         send_staged(*done.slot, stage_of(i) + n * kSlotBytes);
       done.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
@@ -782,6 +792,9 @@ class Worker {
   RK_FN RK_HOT void finish(Source source, std::uint64_t stash_position, const MessageView& message,
                            SlotHeader& slot, const Outcome& outcome, bool known) {
     slot.touched_epoch = epoch_;
+    telemetry_.handled(static_cast<std::uint32_t>(sent_ - sent_before_),
+                       outcome.fault != Fault::none);
+    sent_before_ = sent_;
     if (unsent_count_ > 0) give_back_unsent();
     if (outcome.fault != Fault::none || !known) {
       if (Life::conclude(*this, source, stash_position, message, slot, outcome, known)) return;
@@ -907,7 +920,25 @@ class Worker {
     return received_ != published_received_ || sent_ != published_sent_ ||
            ticks() - published_at_ > kHeartbeatTicks;
   }
+  /// What waits, for the telemetry's reader.
+  RK_FN void publish_telemetry() {
+    refresh_wall_clock();
+    Source source = Source::none;
+    MessageView stashed{};
+    for (std::uint64_t at = mailbox_.stash.head(); at != mailbox_.stash.tail(); ++at) {
+      if (mailbox_.stash.is_gone(at)) continue;
+      stashed = mailbox_.stash.at(at);
+      break;
+    }
+    const MessageView arrived = mailbox_.arrival(source);
+    telemetry_.waiting(stashed, stashed ? find_own(stashed.header().dst) : nullptr, true);
+    telemetry_.waiting(arrived, arrived ? find_own(arrived.header().dst) : nullptr, false);
+    telemetry_.publish(wall_us_);
+  }
   RK_FN RK_COLD void publish_status() {
+    if (telemetry_.publish_due() || run_state_ == RunState::stopping) {
+      if (telemetry_.on()) publish_telemetry();
+    }
     since_status_ = 0;
     published_received_ = received_;
     published_sent_ = sent_;
@@ -922,6 +953,10 @@ class Worker {
     store_relaxed<Scope::system>(status.dead, dead_);
     store_relaxed<Scope::system>(status.live, live_);
     store_relaxed<Scope::system>(status.timers, static_cast<std::uint64_t>(timers_.size()));
+    // set aside, handled, or moved out of the outbox: a worker that can do any of these is not
+    // stuck
+    store_relaxed<Scope::system>(status.moved,
+                                 mailbox_.stash.total() + received_ + outbox_.left_total());
     store_relaxed<Scope::system>(status.local, mailbox_.local.size() + mailbox_.replays_left());
     store_relaxed<Scope::system>(status.waits_for, outbox_.waits_for());
     store_relaxed<Scope::system>(status.shortage, static_cast<std::uint32_t>(shortage_));
@@ -962,6 +997,7 @@ class Worker {
   Timers<kSlotBytes> timers_;
   SlabPool slab_;
   Serializer serializer_;
+  TelemetryWriter telemetry_;
   hlc::WorkerClock clock_{};
   Backoff backoff_;
   Action action_{};
@@ -992,6 +1028,7 @@ class Worker {
   std::uint64_t published_at_ = 0;
   std::uint64_t wall_us_ = 0;
   std::uint64_t sent_ = 0;
+  std::uint64_t sent_before_ = 0;  ///< the newest handler
   std::uint64_t received_ = 0;
   std::uint64_t dead_ = 0;
   std::uint64_t live_ = 0;

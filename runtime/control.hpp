@@ -110,7 +110,8 @@ struct alignas(64) WorkerStatus {
   std::uint32_t shortage;          ///< Shortage
   std::uint64_t timers;            ///< pending timers and asks
   std::uint64_t local;             ///< messages in the local FIFO and the replay list now
-  std::uint64_t pad[7];
+  std::uint64_t moved;  ///< messages set aside, handled, or sent on from the outbox, ever
+  std::uint64_t pad[6];
 };
 static_assert(sizeof(WorkerStatus) == 192);
 

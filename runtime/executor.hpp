@@ -22,8 +22,8 @@ struct ExecutorMemory {
 };
 
 /// Runs one device program. Life: allocate, write (image of the system), launch, join, read; each
-/// at most once except write and read. Threads: one controlling thread, except `fetch`, which the
-/// drain thread calls while the program runs.
+/// at most once except write and read. Threads: one controlling thread, except `fetch`, which any
+/// thread may call while the program runs and after it.
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -57,8 +57,8 @@ class Executor {
 
   /// Memory that `fetch` copies into fastest (pinned on CUDA). Freed with the executor.
   virtual Result<std::byte*> allocate_staging(std::uint64_t bytes) = 0;
-  /// Copies from a snapshot ring to staging memory while the program runs; returns when the bytes
-  /// are there.
+  /// Copies device memory (a snapshot ring, counters) to staging memory while the program runs;
+  /// returns when the bytes are there.
   virtual Result<void> fetch(std::byte* staging_to, const std::byte* device_from,
                              std::uint64_t bytes) = 0;
 };

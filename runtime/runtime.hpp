@@ -17,8 +17,10 @@
 #include <ringkernel/runtime/dead_letter.hpp>
 #include <ringkernel/runtime/executor.hpp>
 #include <ringkernel/runtime/library_message.hpp>
+#include <ringkernel/runtime/metrics.hpp>
 #include <ringkernel/runtime/result.hpp>
 #include <ringkernel/runtime/slot.hpp>
+#include <ringkernel/runtime/telemetry.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -95,6 +97,7 @@ struct RuntimeOptions {
   /// No message handled for this long while some are in flight: run() returns deadline_exceeded and
   /// says who waits. 0: never.
   std::chrono::nanoseconds stall_deadline = std::chrono::seconds(60);
+  bool telemetry = true;  ///< workers count what telemetry() tells; see docs/telemetry.md
   CheckpointOptions checkpoint{};
 };
 
@@ -176,6 +179,8 @@ struct RuntimeStats {
   std::uint64_t live = 0;                  ///< actors
   std::uint64_t timers = 0;                ///< pending timers and asks, which are in flight
   std::uint64_t dead_letters_dropped = 0;  ///< by the host's list, which keeps the newest
+  std::uint64_t host_sent = 0;             ///< of `sent`: by the host
+  std::uint64_t host_received = 0;         ///< of `received`: consumed by the host
   std::uint64_t stashed_total = 0;
   std::uint64_t full_inbox_total = 0;
   std::uint64_t stalls = 0;         ///< waits for room in a snapshot ring
@@ -190,6 +195,7 @@ struct RuntimeStats {
   std::uint64_t drained_bytes = 0;
   std::uint64_t file_bytes = 0;
   std::string last_checkpoint;
+  std::uint64_t last_checkpoint_us = 0;  ///< when it was durable, since 1970; 0: none yet
   std::string last_failure;
   std::string acknowledged_at;   ///< location whose checkpoints count as durable
   std::vector<TierStats> tiers;  ///< `dir` first; empty without tiers
@@ -392,6 +398,12 @@ class Runtime {
   void request_stop();
 
   [[nodiscard]] RuntimeStats stats() const;
+  /// What the workers do, from any thread, while they run or after stop(). Stops and slows nothing;
+  /// takes no lock of the lane. closed or device_lost: the workers cannot be read any more.
+  [[nodiscard]] Result<Telemetry> telemetry() const;
+  /// Serves telemetry() until this Runtime is destroyed; see metrics.hpp. Once, by the controlling
+  /// thread.
+  Result<void> serve_metrics(MetricsOptions options);
   [[nodiscard]] std::uint32_t workers() const;
   [[nodiscard]] std::string executor_name() const;
   /// Costs of all durable checkpoints of this Runtime, oldest first.

@@ -97,6 +97,9 @@ struct WorkerView {
   std::byte* snapshot_ring;
   StreamWords* stream_words;
   WorkerStatus* status;
+
+  std::byte* telemetry;          ///< a block of telemetry_block.hpp; null: nothing is counted
+  std::uint32_t telemetry_rows;  ///< actor types and one
 };
 
 /// What every block of the kernel, or thread of the host executor, receives.

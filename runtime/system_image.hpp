@@ -40,6 +40,7 @@ struct SystemPlan {
   std::uint32_t base_epoch = 0;
   std::uint64_t base_hlc = 0;
   std::uint32_t background_percent = 25;
+  bool telemetry = true;
   bool page_hashes = false;       ///< for increments: memory for the hashes of larger actors
   std::vector<ActorPlan> actors;  ///< any order; ids unique
   std::vector<std::vector<ReplayMessage>> replay;  ///< per worker, in the order to handle them
@@ -56,6 +57,9 @@ struct PlacedSystem {
   SystemView device;
   std::vector<WorkerView> workers;
   std::vector<ActorEntry> actors;
+  /// Of all workers, one after the other; see telemetry_block.hpp. Null: switched off.
+  std::byte* telemetry = nullptr;
+  std::uint64_t telemetry_bytes = 0;
 
   /// The view with `workers` and `actors` replaced by the host's copies. Valid while this object
   /// stays where it is.

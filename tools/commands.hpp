@@ -23,5 +23,6 @@ int doctor_command(const std::string& directory, bool json);
 /// These bind their own options; `status` becomes the exit code.
 void add_convert_command(CLI::App& app, int& status);
 void add_bench_command(CLI::App& app, int& status);
+void add_top_command(CLI::App& app, int& status);
 
 }  // namespace rk::tools

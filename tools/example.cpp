@@ -10,6 +10,8 @@
 #include <mutex>
 #include <thread>
 
+#include "telemetry.hpp"
+
 namespace rk::tools {
 namespace {
 
@@ -123,6 +125,7 @@ RuntimeOptions runtime_options(const RunOptions& options, const std::string& pre
   runtime.checkpoint.ack = options.ack;
   runtime.checkpoint.fresh = options.fresh;
   runtime.checkpoint.identity = std::move(identity);
+  runtime.telemetry = options.counting;
   return runtime;
 }
 
@@ -145,6 +148,7 @@ Result<RestoreReport> restore_loudly(Runtime& runtime) {
 
 Result<RunReport> run_with_signals(Runtime& runtime, const RunOptions& options,
                                    const std::function<std::string()>& progress) {
+  RK_TRY(serve_telemetry(runtime, options));
   const SignalScope signals(runtime);
   RunReport report;
   {

@@ -37,6 +37,11 @@ struct RunOptions {
   bool json = false;
   std::chrono::nanoseconds max_walltime{0};
   std::optional<std::chrono::nanoseconds> save_margin;
+  std::string example;             ///< its name
+  std::string telemetry = "auto";  ///< path of a socket for `rk top`; auto; none
+  std::string metrics;             ///< ADDRESS:PORT
+  std::string metrics_file;
+  bool counting = true;  ///< false: workers count nothing
   /// The walltime counts from here: what was spent on input and restoring is gone, too.
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 };

@@ -96,6 +96,18 @@ void add_run_options(CLI::App& app, rk::tools::RunOptions& options) {
                "checkpoint so far")
       ->needs("--max-walltime")
       ->needs(dir);
+  app.add_option("--telemetry", options.telemetry,
+                 "socket for rk top: a path; auto: where rk top looks for it; none")
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_option("--metrics", options.metrics,
+                 "serve Prometheus metrics at this address, without authentication")
+      ->type_name("ADDRESS:PORT");
+  app.add_option("--metrics-file", options.metrics_file,
+                 "write Prometheus metrics there every 5 s, for node_exporter's textfile collector")
+      ->type_name("FILE");
+  app.add_flag("!--no-telemetry", options.counting,
+               "workers count nothing: for measuring what it costs");
   app.add_flag("--json", options.json, "result as one line of JSON");
   // a script appends its own settings to a command it was given
   for (CLI::Option* option : app.get_options())
@@ -122,6 +134,7 @@ int main(int argc, char** argv) {
       if (run_options.save_margin && *run_options.save_margin >= run_options.max_walltime)
         throw CLI::ValidationError("--save-margin", "must be shorter than --max-walltime");
       rk::tools::catch_signals();
+      run_options.example = example->name();
       status = example->run(run_options);
     });
   }
@@ -157,6 +170,7 @@ int main(int argc, char** argv) {
 
   rk::tools::add_convert_command(app, status);
   rk::tools::add_bench_command(app, status);
+  rk::tools::add_top_command(app, status);
 
   try {
     app.parse(argc, argv);

@@ -43,6 +43,11 @@ Result<void> Runtime::Impl::audit() {
                                        std::to_string(waiting) + " waiting in queues at the stop");
 }
 
+bool Runtime::Impl::is_stuck() const {
+  return !beats.empty() &&
+         std::all_of(beats.begin(), beats.end(), [](std::uint32_t count) { return count >= 2; });
+}
+
 std::string Runtime::Impl::describe_deadlock() const {
   struct Node {
     Shortage shortage;

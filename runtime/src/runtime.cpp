@@ -24,7 +24,8 @@ Runtime::~Runtime() = default;
 
 Runtime::Impl::~Impl() {
   (void)stop();
-  // its threads call back into members that are destroyed before it
+  // their threads call back into members that are destroyed before them
+  metrics.reset();
   drain.reset();
 }
 
@@ -231,6 +232,8 @@ Result<void> Runtime::Impl::stop() {
     totals.received += mark.received;
   }
   totals.in_flight = totals.sent - totals.received;
+  totals.host_sent = marks[workers].sent;
+  totals.host_received = marks[workers].received;
   changed.notify_all();
   return audit();
 }

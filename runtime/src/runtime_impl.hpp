@@ -89,7 +89,6 @@ struct Runtime::Impl {
   void watch();
   [[nodiscard]] bool scan_counters();
   [[nodiscard]] std::optional<Error> find_fault() const;
-  [[nodiscard]] std::string describe_stall() const;
   void deliver(const MessageView& message);
   void take_letter(const MessageView& message);
   void report_failure(Error error);
@@ -98,6 +97,8 @@ struct Runtime::Impl {
   /// After the workers have stopped: every message that was sent was received or lies in a queue.
   [[nodiscard]] Result<void> audit();
   [[nodiscard]] std::uint64_t waiting_in(const StridedSlots& ring, const RingWords* words) const;
+  /// Whether every worker has looked at its queues since `marks` and could move nothing.
+  [[nodiscard]] bool is_stuck() const;
   /// Workers that wait for each other, as "worker 0 (...) -> worker 1 (...) -> worker 0"; none: empty.
   [[nodiscard]] std::string describe_deadlock() const;
 
@@ -112,6 +113,14 @@ struct Runtime::Impl {
   void report_unacknowledged(unexpected error, std::uint64_t covers);
   void stop_tiers();
   void add_tier_stats(RuntimeStats& stats) const;
+
+  // --- telemetry.cpp ---
+  [[nodiscard]] Result<Telemetry> telemetry() const;
+  [[nodiscard]] Result<std::vector<std::uint64_t>> copy_telemetry_blocks() const;
+  [[nodiscard]] Result<std::vector<WorkerTelemetry>> read_workers() const;
+  void read_status(std::uint32_t w, WorkerTelemetry& out) const;
+  [[nodiscard]] std::string describe_message(const MessageTelemetry& message) const;
+  [[nodiscard]] std::string describe_stall() const;
 
   // --- runtime.cpp ---
   Result<void> stop();
@@ -170,6 +179,10 @@ struct Runtime::Impl {
   std::unique_ptr<checkpoint::Drain> drain;
   std::vector<std::vector<std::byte>> restored_outputs;
   std::thread service;
+  std::unique_ptr<MetricsServer> metrics;
+  std::byte* telemetry_staging = nullptr;  ///< null: the host addresses the blocks
+  mutable std::mutex telemetry_mutex;      ///< one copy to the staging memory at a time
+  std::uint64_t started_us = 0;
 
   // Words that signal handlers may set; atomic through the shim.
   mutable std::uint32_t checkpoint_request = 0;
@@ -208,9 +221,13 @@ struct Runtime::Impl {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
     std::uint64_t heartbeat = 0;
+    std::uint64_t moved = 0;
   };
   std::vector<Mark> marks;               ///< counters of each worker; last: the host's own
   std::vector<std::uint64_t> marked_at;  ///< heartbeat of each worker after `marks` were first seen
+  /// Since `marks` were first seen: heartbeats of each worker. One confirms that it did nothing; the
+  /// turn of the first may have begun before, so that a worker is stuck only after the second.
+  std::vector<std::uint32_t> beats;
   std::uint64_t progress_mark = 0;
   Clock::time_point progress_time{};
 };

@@ -322,19 +322,6 @@ std::optional<Error> Runtime::Impl::find_fault() const {
   return std::nullopt;
 }
 
-std::string Runtime::Impl::describe_stall() const {
-  std::string text;
-  for (std::uint32_t w = 0; w < workers; ++w) {
-    WorkerStatus& status = *system.workers[w].status;
-    text += "; worker " + std::to_string(w) + ": handled " +
-            std::to_string(load_relaxed<Scope::system>(status.received)) + ", outbox " +
-            std::to_string(load_relaxed<Scope::system>(status.outbox)) + ", stash " +
-            std::to_string(load_relaxed<Scope::system>(status.stashed)) + ", turn " +
-            std::to_string(load_relaxed<Scope::system>(status.heartbeat));
-  }
-  return text;
-}
-
 /// Reads all counters. True if they have stood still since an earlier call, which every worker
 /// confirmed by publishing again after it: then all of them held at the same instant. Workers
 /// publish late, so one reading alone can balance by chance.
@@ -342,6 +329,7 @@ bool Runtime::Impl::scan_counters() {
   bool still = marks.size() == workers + 1;
   marks.resize(workers + 1);
   marked_at.resize(workers);
+  beats.resize(workers);
   std::vector<Mark> now(workers + 1);
   for (std::uint32_t w = 0; w < workers; ++w) {
     WorkerStatus& status = *system.workers[w].status;
@@ -350,16 +338,25 @@ bool Runtime::Impl::scan_counters() {
     now[w].heartbeat = load_acquire<Scope::system>(status.heartbeat);
     now[w].received = load_acquire<Scope::system>(status.received);
     now[w].sent = load_acquire<Scope::system>(status.sent);
+    now[w].moved = load_relaxed<Scope::system>(status.moved);
   }
-  now[workers] = {lane->sent(), lane->received(), 0};
+  now[workers] = {lane->sent(), lane->received(), 0, 0};
   for (std::uint32_t w = 0; w <= workers; ++w) {
-    still = still && now[w].sent == marks[w].sent && now[w].received == marks[w].received;
+    still = still && now[w].sent == marks[w].sent && now[w].received == marks[w].received &&
+            now[w].moved == marks[w].moved;
   }
   bool confirmed = still;
   for (std::uint32_t w = 0; w < workers; ++w) {
-    confirmed = confirmed && now[w].heartbeat > marked_at[w];
     // the mark is only as old as the newest heartbeat seen after all counters were read
-    if (!still) marked_at[w] = load_acquire<Scope::system>(system.workers[w].status->heartbeat);
+    const std::uint64_t beat = load_acquire<Scope::system>(system.workers[w].status->heartbeat);
+    if (!still) {
+      marked_at[w] = beat;
+      beats[w] = 0;
+    } else if (now[w].heartbeat > marked_at[w]) {
+      marked_at[w] = now[w].heartbeat;
+      ++beats[w];
+    }
+    confirmed = confirmed && beats[w] > 0;
   }
   if (!still) marks = std::move(now);
   return confirmed;
@@ -388,6 +385,8 @@ void Runtime::Impl::watch() {
   std::uint64_t timers = 0;
   for (std::uint32_t w = 0; w < workers; ++w)
     timers += load_relaxed<Scope::system>(system.workers[w].status->timers);
+  totals.host_sent = marks[workers].sent;
+  totals.host_received = marks[workers].received;
   if (received != progress_mark || received + timers >= sent || wanted_state != RunState::running ||
       cut_open) {  // a worker may be waiting for the drain
     progress_mark = received;
@@ -406,7 +405,8 @@ void Runtime::Impl::watch() {
             describe_stall()};
     changed.notify_all();
   }
-  if (confirmed && received != sent && wanted_state == RunState::running && !cut_open && !failure) {
+  if (is_stuck() && received != sent && wanted_state == RunState::running && !cut_open &&
+      !failure) {
     if (std::string cycle = describe_deadlock(); !cycle.empty()) {
       failure = Error{ErrorCode::deadlock, 0, std::move(cycle)};
       changed.notify_all();

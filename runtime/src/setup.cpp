@@ -250,6 +250,7 @@ Result<SystemPlan> Runtime::Impl::make_plan() {
   plan.capacity = options.capacity;
   plan.seed = options.seed;
   plan.background_percent = options.background_percent;
+  plan.telemetry = options.telemetry;
   plan.page_hashes = directory && options.checkpoint.full_every > 1;
   plan.actors = actors;
   plan.replay.resize(workers);
@@ -356,7 +357,11 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
                                .mtbf = options.checkpoint.mtbf},
                               progress());
   if (tiers) RK_TRY(tiers->start(run_id));
+  if (!executor->device_is_host_addressable() && placed.telemetry_bytes != 0) {
+    RK_TRY_ASSIGN(telemetry_staging, executor->allocate_staging(placed.telemetry_bytes));
+  }
   RK_TRY(executor->launch(placed.device));
+  started_us = wall_clock_us();
   phase = Phase::running;
   try {
     service = std::thread([this] { serve(); });

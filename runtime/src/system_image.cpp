@@ -1,5 +1,6 @@
 #include <ringkernel/runtime/page_hash.hpp>
 #include <ringkernel/runtime/system_image.hpp>
+#include <ringkernel/runtime/telemetry_block.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -98,6 +99,7 @@ struct Regions {
   WorkerView* views;
   InboxProducer* dispatcher_peers;
   std::byte* dispatcher_ring;
+  std::byte* telemetry;
   struct PerWorker {
     SaveUnit* units;
     std::byte* slots;
@@ -146,7 +148,7 @@ std::uint64_t slab_blocks(const Capacities& capacity, const WorkerPlan& worker) 
 
 Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& capacity,
                        const ProgramInfo& program, std::uint32_t lanes, std::uint32_t actor_count,
-                       const std::vector<WorkerPlan>& workers) {
+                       std::uint64_t telemetry_bytes, const std::vector<WorkerPlan>& workers) {
   const std::uint32_t slot_bytes = program.message_slot_bytes;
   Regions r{};
   r.control = bump.take<DeviceControl>(1);
@@ -154,6 +156,7 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
   r.views = bump.take<WorkerView>(plan.workers);
   r.dispatcher_peers = bump.take<InboxProducer>(2 * plan.workers);
   r.dispatcher_ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
+  r.telemetry = bump.take<std::byte>(telemetry_bytes * plan.workers);
   for (std::uint32_t w = 0; w < plan.workers; ++w) {
     const std::uint64_t blocks = slab_blocks(capacity, workers[w]);
     Regions::PerWorker p{};
@@ -409,15 +412,17 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
 
   Bump device_size;
   Bump host_size;
+  const auto telemetry_rows = static_cast<std::uint32_t>(program.types.size() + 1);
+  const std::uint64_t telemetry_bytes = plan.telemetry ? telemetry_block_bytes(telemetry_rows) : 0;
   (void)device_regions(device_size, plan, capacity, program, executor.lanes(), actor_count,
-                       workers);
+                       telemetry_bytes, workers);
   (void)host_regions(host_size, plan, capacity, slot_bytes);
   RK_TRY_ASSIGN(const ExecutorMemory memory,
                 executor.allocate(device_size.bytes(), host_size.bytes()));
   Bump device_bump(memory.device);
   Bump host_bump(memory.host);
-  const Regions device =
-      device_regions(device_bump, plan, capacity, program, executor.lanes(), actor_count, workers);
+  const Regions device = device_regions(device_bump, plan, capacity, program, executor.lanes(),
+                                        actor_count, telemetry_bytes, workers);
   const HostRegions host = host_regions(host_bump, plan, capacity, slot_bytes);
 
   std::vector<ActorEntry> table(std::max(actor_count, 1u));
@@ -482,6 +487,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     view.snapshot_ring = d.ring;
     view.stream_words = h.stream;
     view.status = h.status;
+    view.telemetry = plan.telemetry ? device.telemetry + w * telemetry_bytes : nullptr;
+    view.telemetry_rows = telemetry_rows;
   }
   RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.actors),
                         reinterpret_cast<const std::byte*>(table.data()),
@@ -513,7 +520,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   system.base_epoch = plan.base_epoch;
   system.base_hlc = plan.base_hlc;
   system.background_percent = std::clamp(plan.background_percent, 1u, 90u);
-  return PlacedSystem{system, std::move(views), std::move(table)};
+  return PlacedSystem{system, std::move(views), std::move(table),
+                      plan.telemetry ? device.telemetry : nullptr, telemetry_bytes * plan.workers};
 }
 
 }  // namespace rk

@@ -1,5 +1,6 @@
 // Checkpoints beyond the first store: which tiers there are, and when one counts as durable.
 #include <ringkernel/checkpoint/location.hpp>
+#include <ringkernel/runtime/wait.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -122,6 +123,7 @@ void Runtime::Impl::report_checkpoint(Result<CheckpointCost> result, std::uint64
     totals.drained_bytes += result->drained_bytes;
     totals.file_bytes += result->file_bytes;
     totals.last_checkpoint = result->directory;
+    totals.last_checkpoint_us = wall_clock_us();
     totals.acknowledged_at = result->acknowledged_at;
   } else {
     ++totals.checkpoint_failures;
