@@ -31,30 +31,25 @@ std::vector<ActorId> ids_of(const ActorRange<A>& range) {
   return ids;
 }
 
-/// A tree of `Node`s over `members`; `init` completes each node, which has its links already. The
-/// nodes' ids must be known while the first is made, so they are asked for once all are spawned.
-template <class Node, class Init>
-Result<std::uint32_t> spawn_tree(Runtime& runtime, std::vector<ActorId> members, Init init) {
+/// A tree of `Node`s over `members`: the index of its first node.
+template <class Node>
+Result<std::uint32_t> spawn_tree(Runtime& runtime, std::vector<ActorId> members) {
   if (members.empty())
     return fail(ErrorCode::invalid_argument, "a group needs at least one member");
-  const auto count = static_cast<std::uint32_t>(members.size());
-  auto first = std::make_shared<std::uint32_t>(0);
-  auto range = runtime.spawn<Node>(
-      tree_nodes(count), [members = std::move(members), first, init](std::uint32_t i, Node& node) {
-        const TreePlace place = tree_place(static_cast<std::uint32_t>(members.size()), i);
-        node.links.parent = ActorId::make(*first + place.parent, 0);
-        node.links.child_index = place.child_index;
-        node.links.children = place.children;
-        node.links.leaf = place.leaf ? 1 : 0;
-        for (std::uint32_t c = 0; c < place.children; ++c) {
-          const std::uint32_t child = place.first_child + c;
-          node.links.child[c] = place.leaf ? members[child] : ActorId::make(*first + child, 0);
-        }
-        init(*first, node);
-      });
-  if (!range) return unexpected(range.error());
-  *first = range->first;
-  return range->first;
+  const std::uint32_t nodes = tree_nodes(static_cast<std::uint32_t>(members.size()));
+  const auto init = [members = std::move(members)](std::uint32_t i, Node& node) {
+    const TreePlace place = tree_place(static_cast<std::uint32_t>(members.size()), i);
+    node.links.node = i;
+    node.links.parent = place.parent;
+    node.links.child_index = place.child_index;
+    node.links.first_child = place.first_child;
+    node.links.children = place.children;
+    node.links.leaf = place.leaf ? 1 : 0;
+    for (std::uint32_t c = 0; place.leaf && c < place.children; ++c)
+      node.links.member[c] = members[place.first_child + c];
+  };
+  RK_TRY_ASSIGN(const ActorRange<Node> range, runtime.spawn<Node>(nodes, init));
+  return range.first;
 }
 }  // namespace detail
 
@@ -64,9 +59,7 @@ template <class Op>
 Result<ReduceGroup<Op>> spawn_reduce_group(Runtime& runtime, std::vector<ActorId> members) {
   const auto count = static_cast<std::uint32_t>(members.size());
   RK_TRY_ASSIGN(const std::uint32_t first,
-                detail::spawn_tree<ReduceNode<Op>>(
-                    runtime, std::move(members),
-                    [](std::uint32_t group, ReduceNode<Op>& node) { node.group = group; }));
+                detail::spawn_tree<ReduceNode<Op>>(runtime, std::move(members)));
   return ReduceGroup<Op>{first, count};
 }
 template <class Op, class A>
@@ -81,8 +74,7 @@ Result<BroadcastGroup<Ms...>> spawn_broadcast_group(Runtime& runtime,
                                                     std::vector<ActorId> members) {
   const auto count = static_cast<std::uint32_t>(members.size());
   RK_TRY_ASSIGN(const std::uint32_t first,
-                detail::spawn_tree<BroadcastNode<Ms...>>(
-                    runtime, std::move(members), [](std::uint32_t, BroadcastNode<Ms...>&) {}));
+                detail::spawn_tree<BroadcastNode<Ms...>>(runtime, std::move(members)));
   return BroadcastGroup<Ms...>{first, count};
 }
 template <class... Ms, class A>

@@ -57,7 +57,8 @@ struct BroadcastNode {
   template <class M, class Ctx>
   RK_FN void on(const Relay<M>& relay, Ctx& ctx) const {
     for (std::uint32_t i = 0; i < links.children; ++i)
-      ctx.post(links.child[i], M::tag, &relay.message, static_cast<std::uint32_t>(sizeof(M)));
+      ctx.post(links.child_id(ctx.self(), i), M::tag, &relay.message,
+               static_cast<std::uint32_t>(sizeof(M)));
   }
 };
 

@@ -134,7 +134,6 @@ struct ReduceNode {
   static constexpr const char* name = Op::name;
 
   TreeLinks links{};
-  std::uint32_t group = 0;        ///< ReduceGroup::first
   std::uint32_t round = 0;        ///< oldest that is not complete here
   std::uint32_t arrived[2] = {};  ///< by round % 2: a bit for each child
   std::uint64_t values[2][kTreeFanOut] = {};
@@ -143,7 +142,7 @@ struct ReduceNode {
   RK_FN void on(const Contribution& contribution, Ctx& ctx) {
     const std::uint32_t ahead = contribution.round - round;
     const std::uint32_t bit = std::uint32_t{1} << (contribution.child % kTreeFanOut);
-    if (const std::uint32_t code = refuse(contribution, ahead, bit, ctx.sender())) {
+    if (const std::uint32_t code = refuse(contribution, ahead, bit, ctx.self(), ctx.sender())) {
       return ctx.fail(code);
     }
     const std::uint32_t buffer = contribution.round % 2;
@@ -162,22 +161,22 @@ struct ReduceNode {
     T result = detail::from_bits<T>(values[buffer][0]);
     for (std::uint32_t i = 1; i < links.children; ++i)
       result = Op::combine(result, detail::from_bits<T>(values[buffer][i]));
-    if (links.parent == ctx.self()) return pass_down(done, detail::to_bits(result), ctx);
-    ctx.send(ref<ReduceNode>{links.parent},
+    if (links.is_root()) return pass_down(done, detail::to_bits(result), ctx);
+    ctx.send(ref<ReduceNode>{links.parent_id(ctx.self())},
              Contribution{done, links.child_index, detail::to_bits(result)});
   }
 
   template <class Ctx>
   RK_FN void on(const Outcome& outcome, Ctx& ctx) {
-    if (!(ctx.sender() == links.parent)) return ctx.fail(kCodeNotAChild);
+    if (!(ctx.sender() == links.parent_id(ctx.self()))) return ctx.fail(kCodeNotAChild);
     pass_down(outcome.round, outcome.bits, ctx);
   }
 
  private:
   [[nodiscard]] RK_FN std::uint32_t refuse(const Contribution& contribution, std::uint32_t ahead,
-                                           std::uint32_t bit, ActorId sender) const {
+                                           std::uint32_t bit, ActorId self, ActorId sender) const {
     if (contribution.child >= links.children) return kCodeNotAChild;
-    if (!(links.child[contribution.child] == sender)) return kCodeNotAChild;
+    if (!(links.child_id(self, contribution.child) == sender)) return kCodeNotAChild;
     if (ahead > 1) return contribution.round + 1 == round ? kCodeContributedTwice : kCodeWrongRound;
     if ((arrived[contribution.round % 2] & bit) != 0) return kCodeContributedTwice;
     if (ahead == 1 && (arrived[round % 2] & bit) == 0) return kCodeWrongRound;
@@ -185,12 +184,14 @@ struct ReduceNode {
   }
   template <class Ctx>
   RK_FN void pass_down(std::uint32_t done, std::uint64_t bits, Ctx& ctx) const {
+    const ActorId self = ctx.self();
+    const Reduced reduced{done, links.node_id(self, 0).index(), bits};
     for (std::uint32_t i = 0; i < links.children; ++i) {
+      const ActorId child = links.child_id(self, i);
       if (links.leaf != 0) {
-        const Reduced reduced{done, group, bits};
-        ctx.post(links.child[i], Reduced::tag, &reduced, sizeof(reduced));
+        ctx.post(child, Reduced::tag, &reduced, static_cast<std::uint32_t>(sizeof(reduced)));
       } else {
-        ctx.send(ref<ReduceNode>{links.child[i]}, Outcome{done, 0, bits});
+        ctx.send(ref<ReduceNode>{child}, Outcome{done, 0, bits});
       }
     }
   }

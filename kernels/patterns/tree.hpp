@@ -28,7 +28,7 @@ RK_FN constexpr std::uint32_t tree_nodes(std::uint32_t members) {
   return nodes;
 }
 
-/// Where one node stands. Ids are those of `first` and its neighbours in spawn order.
+/// Where one node stands.
 struct TreePlace {
   std::uint32_t parent = 0;       ///< node; its own number: the root
   std::uint32_t child_index = 0;  ///< of this node in its parent
@@ -60,13 +60,25 @@ RK_FN constexpr TreePlace tree_place(std::uint32_t members, std::uint32_t node) 
   }
 }
 
-/// What a node of either tree keeps of its place.
+/// What a node of either tree keeps of its place. Nodes are spawned in one piece, so a node knows
+/// the others' ids by their distance from its own.
 struct TreeLinks {
-  ActorId parent{};
+  std::uint32_t node = 0;  ///< its number
+  std::uint32_t parent = 0;
   std::uint32_t child_index = 0;
+  std::uint32_t first_child = 0;
   std::uint32_t children = 0;
   std::uint32_t leaf = 0;
-  ActorId child[kTreeFanOut] = {};
+  ActorId member[kTreeFanOut] = {};  ///< of a leaf
+
+  [[nodiscard]] RK_FN bool is_root() const { return parent == node; }
+  [[nodiscard]] RK_FN ActorId node_id(ActorId self, std::uint32_t number) const {
+    return ActorId::make(self.index() - node + number, 0);
+  }
+  [[nodiscard]] RK_FN ActorId parent_id(ActorId self) const { return node_id(self, parent); }
+  [[nodiscard]] RK_FN ActorId child_id(ActorId self, std::uint32_t child) const {
+    return leaf != 0 ? member[child] : node_id(self, first_child + child);
+  }
 };
 
 }  // namespace rk
