@@ -216,8 +216,9 @@ struct Registry {
     const auto table = ctx.template field<RegistryEntry>();
     const std::uint32_t at = registry_lower_bound(table.data, count, request.name);
     const bool held = holds(table.data, at, request.name);
-    detail::answer(ctx, ctx.sender(),
-                   Found{request.name, held ? table[at].id : kNoActor, request.request, 0});
+    Found found{request.name, kNoActor, request.request, 0};
+    if (held) found.id = table[at].id;
+    detail::answer(ctx, ctx.sender(), found);
   }
 
   template <class Ctx>

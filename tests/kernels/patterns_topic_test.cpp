@@ -231,7 +231,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Topics, kPatternShapes, shape_name);
 TEST_P(Topics, EveryoneSeesOneOrderWhileMembersComeAndGo) {
   RuntimeOptions options = spread_options();
   options.capacity = tiny_capacities();
-  options.capacity.outbox_slots = 64;
+  options.capacity.h2k_slots = 256;
   Broadcast broadcast(GetParam(), options);
   broadcast.spawn();
   broadcast.subscribe();
