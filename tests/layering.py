@@ -20,7 +20,8 @@ MAY_INCLUDE = {
     "kernels": {"runtime", "hlc"},
     "checkpoint": {"runtime", "hlc"},
 }
-FACADE = "runtime/runtime.hpp"
+# For users; rooms do not include them. The second one makes the actors of kernels/patterns/.
+FACADES = ("runtime/runtime.hpp", "runtime/patterns.hpp")
 ATOMICS_ALLOWED = {
     "runtime/atomic.hpp",
     # hlc includes nothing of ours, so its shared host clock and manual time cannot use the shim.
@@ -108,11 +109,12 @@ def check_include(name, room, in_src, public, cuda_file, cuda_guarded, bracket, 
         path = f"{other}/{ours['file']}"
         if other in ("tools", "examples", "bench", "tests") and room in ROOMS:
             yield f"a room includes {other}/"
-        elif room in ROOMS and path == FACADE and not name.startswith("runtime/src/"):
-            yield f"{FACADE} is for users; rooms do not include it"
+        elif (room in ROOMS and path in FACADES and name not in FACADES
+              and not name.startswith("runtime/src/")):
+            yield f"{path} is for users; rooms do not include it"
         elif room in ROOMS and other != room and other not in MAY_INCLUDE[room]:
             facade_body = name.startswith("runtime/src/") and other == "checkpoint"
-            if name != FACADE and not facade_body:
+            if name not in FACADES and not facade_body:
                 yield f"{room}/ may not include {other}/"
         if path.endswith(".cuh") and not cuda_file and not cuda_guarded:
             yield "a .cuh from a file that is not .cu/.cuh"
@@ -165,6 +167,8 @@ GOOD = {
     "hlc/shared_clock.hpp": "#include <atomic>\nstd::atomic<int> word;\n",
     "runtime/atomic.hpp": "#if defined(__CUDA_ARCH__)\n#include <cuda/atomic>\n#endif\nstd::atomic_ref<int> a(b);\n",
     "runtime/runtime.hpp": "#include <ringkernel/checkpoint/manager.hpp>\n",
+    "runtime/patterns.hpp": "#include <ringkernel/kernels/patterns/x.hpp>\n#include <ringkernel/runtime/runtime.hpp>\n",
+    "kernels/patterns/x.hpp": "#include <ringkernel/runtime/actor.hpp>\n",
     "runtime/src/runtime.cpp": "#include <ringkernel/checkpoint/manager.hpp>\n#include <ringkernel/runtime/runtime.hpp>\n",
     "kernels/cuda.cuh": "#include <cuda_runtime.h>\n#include <cub/block/block_reduce.cuh>\n#include <ringkernel/runtime/x.hpp>\n",
     "checkpoint/src/a.cpp": "#include <isa-l.h>\n#include <fcntl.h>\n#include <ringkernel/hlc/clock.hpp>\n",
@@ -176,6 +180,9 @@ PLANTED = {
     "runtime/b.hpp": "#include <ringkernel/checkpoint/manager.hpp>\n",
     "runtime/src/b.cpp": "#include <ringkernel/kernels/worker.hpp>\n",
     "runtime/c.hpp": "#include <ringkernel/runtime/runtime.hpp>\n",
+    "kernels/patterns/y.hpp": "#include <ringkernel/runtime/patterns.hpp>\n",
+    "kernels/patterns/z.hpp": "#include <ringkernel/runtime/runtime.hpp>\n",
+    "runtime/l.hpp": "#include <ringkernel/kernels/patterns/x.hpp>\n",
     "kernels/a.hpp": "#include <ringkernel/checkpoint/format.hpp>\n",
     "kernels/b.hpp": "#include <ringkernel/runtime/runtime.hpp>\n",
     "kernels/c.hpp": "#include <cuda_runtime.h>\n",
