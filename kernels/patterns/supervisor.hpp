@@ -10,6 +10,8 @@
 // 16) is too much: the supervisor kills its children, latest first, and fails with kCodeIntensity:
 // a supervisor is itself supervised, or else the run ends.
 //
+// Give a supervisor Restart::fresh: a `saved` copy may be from the middle of what made it fail.
+//
 // Restarts of one failure are counted once. A child that dies (Down) or is removed is forgotten. A
 // failure of an actor that is no child is answered by a kill: nobody else would answer.
 //
