@@ -232,6 +232,8 @@ TEST_P(Topics, EveryoneSeesOneOrderWhileMembersComeAndGo) {
   RuntimeOptions options = spread_options();
   options.capacity = tiny_capacities();
   options.capacity.h2k_slots = 256;
+  // nobody holds the speakers back: all that wait for room to send must find a place
+  options.capacity.stash_slots = 256;
   Broadcast broadcast(GetParam(), options);
   broadcast.spawn();
   broadcast.subscribe();
