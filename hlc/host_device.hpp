@@ -12,11 +12,11 @@
 #define RK_FN
 #endif
 
-// On the way of every message: g++ would leave these out of line, and then copy what could stay in
-// registers. nvcc inlines by itself. RK_COLD: what is rare stays out of that way.
+// RK_HOT, on the way of every message: g++ would leave these out of line, and then copy what could
+// stay in registers; nvcc inlines by itself. RK_COLD: what is rare stays out of that way.
 #if defined(__CUDACC__)
 #define RK_HOT
-#define RK_COLD
+#define RK_COLD __noinline__
 #else
 #define RK_HOT __attribute__((always_inline))
 #define RK_COLD __attribute__((noinline, cold))

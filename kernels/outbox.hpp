@@ -40,25 +40,26 @@ class Outbox {
   RK_FN bool has_host_room(std::uint32_t sends) { return sends == 0 || k2h_.has_room(sends); }
 
   /// Whether the worker's inbox would take a message now; a hint: others send, too.
-  RK_FN bool inbox_has_room(std::uint32_t worker) { return inbox_of(worker, false).has_room(); }
+  RK_FN bool inbox_has_room(std::uint32_t worker) { return peers_[worker].has_room(); }
 
   /// Where a message is written before publish().
   struct Claim {
     std::byte* slot;
-    InboxProducer* inbox;  ///< null: an outbox entry
-    std::uint64_t position;
+    InboxProducer* inbox;    ///< null: an outbox entry
+    std::uint64_t position;  ///< ticket; of an outbox entry, the inbox it is for
   };
   /// Place of the next message to another worker. Precondition: has_room(1).
   RK_FN Claim claim(std::uint32_t to_worker, bool is_control) {
-    // with nothing waiting, nothing can be overtaken
-    if (head_ == tail_) {
-      InboxProducer& peer = inbox_of(to_worker, is_control);
+    // where nothing waits, nothing can be overtaken
+    const std::uint32_t to = inbox_index(to_worker, is_control);
+    if (waiting_[to] == 0) {
+      InboxProducer& peer = peers_[to];
       std::uint64_t position = 0;
       if (std::byte* slot = peer.try_claim(position, peer.capacity()))
         return {slot, &peer, position};
       ++full_inbox_total_;
     }
-    return {entry(tail_), nullptr, 0};
+    return {entry(tail_), nullptr, to};
   }
   RK_FN void publish(const Claim& claim) {
     if (claim.inbox != nullptr) {
@@ -66,6 +67,7 @@ class Outbox {
     } else {
       ++tail_;
       ++size_;
+      if (waiting_[claim.position]++ == 0) ++inboxes_waited_for_;
     }
   }
 
@@ -80,13 +82,14 @@ class Outbox {
   RK_FN void flush() {
     if (head_ == tail_) return;
     std::uint64_t blocked[(2 * kMaxWorkers + 63) / 64] = {};
+    std::uint32_t blocked_count = 0;
     waits_for_ = kWaitsForNobody;
     for (std::uint64_t position = head_; position != tail_; ++position) {
       const MessageView message = at(position);
       MessageHeader& header = message.header();
       if ((header.flags & kFlagDelivered) == 0) {
         const bool is_control = (header.flags & kFlagControl) != 0;
-        const std::uint32_t to = message.route().to + (is_control ? workers_ : 0);
+        const std::uint32_t to = inbox_index(message.route().to, is_control);
         std::uint64_t& word = blocked[to / 64];
         const std::uint64_t bit = std::uint64_t{1} << (to % 64);
         if ((word & bit) == 0) {
@@ -98,13 +101,17 @@ class Outbox {
             header.flags |= kFlagDelivered;
             --size_;
             ++left_total_;
+            if (--waiting_[to] == 0) --inboxes_waited_for_;
           } else {
             word |= bit;
+            ++blocked_count;
             if (waits_for_ == kWaitsForNobody) waits_for_ = message.route().to;
           }
         }
       }
       if (position == head_ && (header.flags & kFlagDelivered) != 0) ++head_;
+      // all that is left waits for an inbox that is full
+      if (blocked_count == inboxes_waited_for_ && size_ != 0) return;
     }
   }
 
@@ -135,8 +142,8 @@ class Outbox {
   RK_FN std::byte* entry(std::uint64_t position) const {
     return base_ + (position & mask_) * SlotBytes;
   }
-  RK_FN InboxProducer& inbox_of(std::uint32_t worker, bool is_control) {
-    return peers_[is_control ? workers_ + worker : worker];
+  [[nodiscard]] RK_FN std::uint32_t inbox_index(std::uint32_t worker, bool is_control) const {
+    return is_control ? workers_ + worker : worker;
   }
 
   InboxProducer* peers_ = nullptr;
@@ -145,6 +152,8 @@ class Outbox {
   std::uint32_t workers_ = 0;
   std::uint32_t waits_for_ = kWaitsForNobody;
   std::uint32_t size_ = 0;
+  std::uint32_t inboxes_waited_for_ = 0;
+  std::uint32_t waiting_[2 * kMaxWorkers] = {};  ///< entries by inbox
   SpscProducer<StridedSlots, Scope::system> k2h_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;

@@ -455,6 +455,7 @@ class Worker {
       Source source = Source::none;
       const MessageView message = mailbox_.arrival(source);
       if (!message) return false;
+      look_ahead(source);
       SlotHeader* slot = find_own(message.header().dst);
       if (slot != nullptr && !is_special(message)) {
         if (slot->stashed == 0 && can_go(*slot, message))
@@ -466,6 +467,24 @@ class Worker {
       if (!moved_) return false;
     }
     return false;
+  }
+  /// Brings the receivers of messages that come soon nearer: with many actors, finding one is two
+  /// cache misses.
+  RK_FN RK_HOT void look_ahead(Source source) const {
+#if !defined(__CUDA_ARCH__)
+    if (source != Source::local) return;
+    const auto entry_of = [&](std::uint32_t ahead) -> const ActorEntry* {
+      const MessageView message = mailbox_.peek(Source::local, ahead);
+      if (!message) return nullptr;
+      const std::uint32_t index = message.header().dst.index();
+      return index < system_.actor_count ? &system_.actors[index] : nullptr;
+    };
+    if (const ActorEntry* entry = entry_of(6)) __builtin_prefetch(entry);
+    if (const ActorEntry* entry = entry_of(3)) {
+      __builtin_prefetch(entry->slot, 1);
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(entry->slot) + 64, 1);
+    }
+#endif
   }
   RK_FN RK_COLD bool next_stashed(Action& action) {
     std::uint64_t position = 0;
@@ -916,9 +935,11 @@ class Worker {
   }
 
   /// While idle: something changed, or the heartbeat is due. Each store crosses the bus on a GPU.
-  [[nodiscard]] RK_FN bool worth_publishing() const {
-    return received_ != published_received_ || sent_ != published_sent_ ||
-           ticks() - published_at_ > kHeartbeatTicks;
+  /// Not at once: what an answer is being waited for may come in the next turn.
+  [[nodiscard]] RK_FN bool worth_publishing() {
+    if (received_ == published_received_ && sent_ == published_sent_)
+      return ticks() - published_at_ > kHeartbeatTicks;
+    return ++idle_turns_ > kIdleTurns;
   }
   /// What waits, for the telemetry's reader.
   RK_FN void publish_telemetry() {
@@ -940,6 +961,7 @@ class Worker {
       if (telemetry_.on()) publish_telemetry();
     }
     since_status_ = 0;
+    idle_turns_ = 0;
     published_received_ = received_;
     published_sent_ = sent_;
     published_at_ = ticks();
@@ -982,6 +1004,7 @@ class Worker {
   static constexpr std::uint32_t kClockTurns = 16;
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;
+  static constexpr std::uint32_t kIdleTurns = 8;
   static constexpr std::int64_t kMaxCreditTicks = 200'000;
   static constexpr std::uint64_t kHeartbeatTicks = 50'000;
   /// What the worker itself may send when an actor with a Lifeline fails or dies: its supervisor
@@ -1023,6 +1046,7 @@ class Worker {
 
   std::uint64_t turn_ = 0;
   std::uint32_t since_status_ = 0;
+  std::uint32_t idle_turns_ = 0;
   std::uint64_t published_received_ = 0;
   std::uint64_t published_sent_ = 0;
   std::uint64_t published_at_ = 0;
