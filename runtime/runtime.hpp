@@ -20,6 +20,7 @@
 #include <ringkernel/runtime/metrics.hpp>
 #include <ringkernel/runtime/result.hpp>
 #include <ringkernel/runtime/slot.hpp>
+#include <ringkernel/runtime/subscription.hpp>
 #include <ringkernel/runtime/telemetry.hpp>
 
 #include <chrono>
@@ -201,14 +202,6 @@ struct RuntimeStats {
   std::vector<TierStats> tiers;  ///< `dir` first; empty without tiers
 };
 
-/// An output's envelope.
-struct OutputInfo {
-  ActorId source;
-  std::uint32_t source_sequence =
-      0;  ///< increases per actor: a sink can drop repeats after a restart
-  std::uint64_t hlc = 0;
-};
-
 /// Where an actor that is spawned while the runtime runs should live.
 struct SpawnWhere {
   std::optional<std::uint32_t> worker{};  ///< on this one
@@ -288,6 +281,13 @@ class Runtime {
       std::memcpy(&message, payload, sizeof(M));
       callback(message, info);
     });
+  }
+  /// Outputs of type M in a queue, for threads of the application's; see subscription.hpp. Several
+  /// may subscribe, beside a callback, too. Before start().
+  template <class M>
+  [[nodiscard]] Subscription<M> subscribe(std::size_t capacity = 4096) {
+    static_assert(Message<M>);
+    return Subscription<M>(subscribe_bytes(M::tag, capacity));
   }
   /// The application's part of a checkpoint. `save` runs at the host's cut; what it writes
   /// elsewhere (a file sink) it must sync itself before it returns. If it fails, so does the
@@ -434,6 +434,7 @@ class Runtime {
                    std::function<void(Result<ActorId>)> born);
   Result<std::vector<std::byte>> read_typed(ActorId actor, std::uint64_t type_hash);
   void on_output_bytes(std::uint8_t tag, OutputCallback callback);
+  std::shared_ptr<detail::OutputQueue> subscribe_bytes(std::uint8_t tag, std::size_t capacity);
   Result<void> send_bytes(ActorId to, std::uint8_t tag, const std::byte* payload,
                           std::uint32_t bytes);
 

@@ -78,6 +78,13 @@ void Runtime::spawn_bytes(std::uint64_t type_hash, std::uint8_t tag, const std::
   if (!sent) impl.asks.settle(correlation, unexpected(sent.error()));
 }
 
+std::shared_ptr<detail::OutputQueue> Runtime::subscribe_bytes(std::uint8_t tag,
+                                                              std::size_t capacity) {
+  auto queue = std::make_shared<detail::OutputQueue>(capacity == 0 ? 1 : capacity);
+  impl_->subscribers[tag].push_back(queue);
+  return queue;
+}
+
 Result<void> Runtime::kill(ActorId actor, std::uint32_t code) {
   Impl& impl = *impl_;
   if (impl.phase != Impl::Phase::running)

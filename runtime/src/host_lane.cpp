@@ -69,7 +69,7 @@ Result<void> HostLane::send_coloured(std::uint16_t colour, const HostMessage& me
 }
 
 std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crossed,
-                                      const Deliver& deliver) {
+                                      const Deliver& deliver, const CanDeliver& can_deliver) {
   std::uint64_t count = 0;
   const std::uint64_t wall_us = wall_clock_us();
   for (std::uint32_t w = 0; w < system_.worker_count; ++w) {
@@ -77,6 +77,7 @@ std::uint64_t HostLane::drain_outputs(std::uint32_t limit, const Crossed& crosse
       std::byte* slot = k2h_[w].front();
       if (slot == nullptr) break;
       const MessageView message{slot, system_.message_slot_bytes};
+      if (can_deliver && !can_deliver(message)) break;
       if (epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch)) {
         crossed(w, {slot, system_.message_slot_bytes});
       }

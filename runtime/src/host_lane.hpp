@@ -35,6 +35,8 @@ class HostLane {
  public:
   /// Called for every consumed output, under the lane's lock.
   using Deliver = std::function<void(const MessageView&)>;
+  /// Whether an output can be delivered now; if not, it and what follows it in its ring stay there.
+  using CanDeliver = std::function<bool(const MessageView&)>;
   /// Called for an output of `worker` of an older colour than the host's, before it is delivered.
   using Crossed = std::function<void(std::uint32_t worker, std::span<const std::byte>)>;
 
@@ -56,7 +58,8 @@ class HostLane {
   [[nodiscard]] bool has_room() { return h2k_.has_room(); }
 
   /// Pops up to `limit` outputs per worker. Returns how many.
-  std::uint64_t drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver);
+  std::uint64_t drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver,
+                              const CanDeliver& can_deliver = {});
 
   /// Starts epoch `epoch`: returns the counters at the cut. publish_cut() must follow under the
   /// same lock.

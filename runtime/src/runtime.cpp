@@ -223,6 +223,9 @@ Result<void> Runtime::Impl::stop() {
   }
   phase = Phase::stopped;
   const std::lock_guard lane_lock(lane->mutex);
+  for (const auto& queues : subscribers) {
+    for (const auto& queue : queues) queue->close();
+  }
   asks.close(Error{ErrorCode::closed, 0, "the runtime stopped before an answer came"});
   (void)scan_counters();
   const std::lock_guard lock(mutex);

@@ -91,6 +91,8 @@ struct Runtime::Impl {
   [[nodiscard]] std::optional<Error> find_fault() const;
   void deliver(const MessageView& message);
   void take_letter(const MessageView& message);
+  /// Whether every subscriber to it has room.
+  [[nodiscard]] bool can_deliver(const MessageView& message) const;
   void report_failure(Error error);
 
   // --- conservation.cpp ---
@@ -99,7 +101,8 @@ struct Runtime::Impl {
   [[nodiscard]] std::uint64_t waiting_in(const StridedSlots& ring, const RingWords* words) const;
   /// Whether every worker has looked at its queues since `marks` and could move nothing.
   [[nodiscard]] bool is_stuck() const;
-  /// Workers that wait for each other, as "worker 0 (...) -> worker 1 (...) -> worker 0"; none: empty.
+  /// Workers that wait for each other, as "worker 0 (...) -> worker 1 (...) -> worker 0"; none:
+  /// empty.
   [[nodiscard]] std::string describe_deadlock() const;
 
   // --- tiering.cpp ---
@@ -149,9 +152,10 @@ struct Runtime::Impl {
   std::uint32_t host_source_sequence = 0;
 
   std::array<OutputCallback, 256> outputs;
+  std::array<std::vector<std::shared_ptr<detail::OutputQueue>>, 256> subscribers;
   std::function<void(const DeadLetter&)> letter_callback;
-  DeadLetters letters;  ///< guarded by the lane's lock, once there is a lane
-  Asks asks;            ///< guarded by the lane's lock
+  DeadLetters letters;       ///< guarded by the lane's lock, once there is a lane
+  Asks asks;                 ///< guarded by the lane's lock
   std::uint32_t spread = 0;  ///< guarded by the lane's lock
   std::function<Result<std::vector<std::byte>>()> save_app;
   std::function<Result<void>(std::span<const std::byte>)> load_app;
@@ -225,8 +229,8 @@ struct Runtime::Impl {
   };
   std::vector<Mark> marks;               ///< counters of each worker; last: the host's own
   std::vector<std::uint64_t> marked_at;  ///< heartbeat of each worker after `marks` were first seen
-  /// Since `marks` were first seen: heartbeats of each worker. One confirms that it did nothing; the
-  /// turn of the first may have begun before, so that a worker is stuck only after the second.
+  /// Since `marks` were first seen: heartbeats of each worker. One confirms that it did nothing;
+  /// the turn of the first may have begun before, so that a worker is stuck only after the second.
   std::vector<std::uint32_t> beats;
   std::uint64_t progress_mark = 0;
   Clock::time_point progress_time{};

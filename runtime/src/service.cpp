@@ -36,6 +36,13 @@ void Runtime::Impl::take_letter(const MessageView& message) {
   letters.add(std::move(letter));
 }
 
+bool Runtime::Impl::can_deliver(const MessageView& message) const {
+  const MessageHeader& header = message.header();
+  if ((header.flags & kFlagDead) != 0) return true;
+  const auto& queues = subscribers[header.tag];
+  return std::all_of(queues.begin(), queues.end(), [](const auto& q) { return q->has_room(); });
+}
+
 void Runtime::Impl::deliver(const MessageView& message) {
   const MessageHeader& header = message.header();
   if ((header.flags & kFlagDead) != 0) return take_letter(message);
@@ -48,9 +55,13 @@ void Runtime::Impl::deliver(const MessageView& message) {
     if (letter_callback) letter_callback(late);
     return letters.add(std::move(late));
   }
+  const OutputInfo info{header.src, header.source_sequence, header.hlc};
+  for (const auto& queue : subscribers[header.tag]) {
+    queue->push({info, {message.payload(), message.slot + message.slot_bytes}});
+  }
   if (const OutputCallback& callback = outputs[header.tag]) {
-    callback(message.payload(), OutputInfo{header.src, header.source_sequence, header.hlc});
-  } else {
+    callback(message.payload(), info);
+  } else if (subscribers[header.tag].empty()) {
     const std::lock_guard lock(mutex);
     if (totals.dead++ == 0) {
       std::fprintf(
@@ -98,7 +109,8 @@ bool Runtime::Impl::pump() {
                     [this](std::uint32_t worker, std::span<const std::byte> message) {
                       if (cut_open) drain->add_output(worker, message);
                     },
-                    [this](const MessageView& message) { deliver(message); }) != 0;
+                    [this](const MessageView& message) { deliver(message); },
+                    [this](const MessageView& message) { return can_deliver(message); }) != 0;
   if (feed_state == FeedState::more) {
     const std::uint64_t before = lane->sent();
     LaneFeed sender(*lane);

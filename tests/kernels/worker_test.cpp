@@ -140,6 +140,31 @@ TEST_P(Workers, PauseHoldsStepCountsResumeGoesOn) {
   EXPECT_EQ(runtime->read((*hoppers)[0])->visits, 1001u);
 }
 
+TEST_P(Workers, SubscribersGetEveryOutputAndAFullOneHoldsTheSendersBack) {
+  auto runtime = make_runtime<Hopper>(GetParam(), {.capacity = {.k2h_slots = 4}});
+  auto all = runtime->subscribe<Token>();
+  auto slow = runtime->subscribe<Token>(2);
+  auto hoppers = runtime->spawn<Hopper>(4, [](std::uint32_t, Hopper& h) { h.population = 4; });
+  ASSERT_TRUE(hoppers);
+  expect_ok(runtime->start());
+  constexpr std::uint32_t kTokens = 200;
+  std::thread sender([&] {
+    for (std::uint32_t i = 0; i < kTokens; ++i) {
+      while (!runtime->send((*hoppers)[i % 4], Token{0})) std::this_thread::yield();
+    }
+  });
+  std::uint32_t received = 0;
+  while (received < kTokens) received += slow.receive(std::chrono::seconds(10)) ? 1 : 0;
+  sender.join();
+  const auto report = runtime->run();
+  ASSERT_TRUE(report) << report.error().message;
+  std::uint32_t in_all = 0;
+  while (all.try_receive()) ++in_all;
+  EXPECT_EQ(in_all, kTokens);
+  EXPECT_FALSE(slow.try_receive());
+  expect_ok(runtime->stop());
+}
+
 TEST(WorkerErrors, MessageToNobodyBecomesADeadLetterAndTheRunStillEnds) {
   auto runtime = make_runtime<Hopper>({2, 1});
   auto hoppers = runtime->spawn<Hopper>(1, [](std::uint32_t, Hopper& h) { h.population = 1000; });
