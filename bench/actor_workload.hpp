@@ -6,6 +6,7 @@
 #include <ringkernel/kernels/host_executor.hpp>
 #include <ringkernel/runtime/runtime.hpp>
 
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -170,7 +171,9 @@ inline Result<double> fan_in_seconds(std::uint32_t feeders, std::uint64_t messag
 /// Tokens wander between `population` actors, `messages` hops in all.
 inline Result<double> random_seconds(std::uint32_t population, std::uint32_t tokens,
                                      std::uint64_t messages) {
-  RK_TRY_ASSIGN(auto runtime, Runtime::create(make_host_executor<Wanderer>(), {.workers = 2}));
+  RuntimeOptions options{.workers = 2};
+  options.capacity.local_slots = 2 * std::bit_ceil(tokens);
+  RK_TRY_ASSIGN(auto runtime, Runtime::create(make_host_executor<Wanderer>(), options));
   RK_TRY_ASSIGN(const auto wanderers,
                 runtime->spawn<Wanderer>(population, [&](std::uint32_t, Wanderer& wanderer) {
                   wanderer.population = population;

@@ -35,7 +35,7 @@ struct Block {
 };
 
 /// How a handler ended, besides what it sent.
-struct Outcome {
+struct HandlerOutcome {
   Fault fault = Fault::none;
   std::uint32_t code = 0;  ///< of ctx.fail, or explains the fault
   bool stops = false;      ///< ctx.stop
@@ -323,7 +323,7 @@ class Context {
 
   /// What the message being handled declares.
   RK_FN void grant(const Budget& budget) { left_ = budget; }
-  [[nodiscard]] RK_FN const Outcome& outcome() const { return outcome_; }
+  [[nodiscard]] RK_FN const HandlerOutcome& outcome() const { return outcome_; }
   [[nodiscard]] RK_FN std::uint32_t staged() const { return staged_; }
 
  private:
@@ -406,7 +406,7 @@ class Context {
   const MessageView& message_;
   std::byte* stage_;
   Budget left_{};
-  Outcome outcome_{};
+  HandlerOutcome outcome_{};
   std::uint32_t staged_ = 0;
 };
 

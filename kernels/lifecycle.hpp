@@ -92,7 +92,7 @@ class Lifecycle {
   /// A handler did not simply succeed. True if its message is dealt with.
   RK_FN RK_COLD static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
                                      const MessageView& message, SlotHeader& slot,
-                                     const Outcome& outcome, bool known) {
+                                     const HandlerOutcome& outcome, bool known) {
     if (!known) {
       // notices are for those who want them
       if (message.header().tag >= kFirstLibraryTag && is_notice(message.header().tag)) return false;

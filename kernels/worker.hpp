@@ -753,7 +753,7 @@ class Worker {
   struct Task {
     MessageView message;
     SlotHeader* slot;
-    Outcome outcome;
+    HandlerOutcome outcome;
     std::uint32_t staged;  ///< messages; kUnknown: the type does not handle the tag
   };
   static constexpr std::uint32_t kUnknown = 0xFFFFFFFFu;
@@ -809,7 +809,7 @@ class Worker {
   }
 
   RK_FN RK_HOT void finish(Source source, std::uint64_t stash_position, const MessageView& message,
-                           SlotHeader& slot, const Outcome& outcome, bool known) {
+                           SlotHeader& slot, const HandlerOutcome& outcome, bool known) {
     slot.touched_epoch = epoch_;
     telemetry_.handled(static_cast<std::uint32_t>(sent_ - sent_before_),
                        outcome.fault != Fault::none);

@@ -111,8 +111,8 @@ class ActorBench {
     BenchContext context(kSelf, sender, field_, field_bytes_, now_us);
     actor.on(message, context);
     const auto sends = static_cast<std::uint32_t>(context.sent.size()) - context.host_sends;
-    EXPECT_LE(sends, kBudget<M>.sends) << "tag " << +M::tag;
-    EXPECT_LE(context.host_sends, kBudget<M>.host_sends) << "tag " << +M::tag;
+    EXPECT_LE(sends, detail::budget<M>().sends) << "tag " << +M::tag;
+    EXPECT_LE(context.host_sends, detail::budget<M>().host_sends) << "tag " << +M::tag;
     for (Sent& sent : context.sent) {
       const bool self = sent.to == kSelf && !sent.command;
       self ? to_self.push_back(std::move(sent)) : out.push_back(std::move(sent));

@@ -142,7 +142,6 @@ class CutSystem {
                      .snapshot_ring_bytes = kMinSnapshotRingBytes};
     for (std::uint32_t i = 0; i < kAccounts; ++i) {
       plan.actors.push_back({ActorId::make(i, 0), i % workers, 0, 0});
-      actor_worker_.push_back(i % workers);
     }
     auto placed =
         build_system(executor_, plan, [](std::size_t, SlotHeader&, std::byte* state, std::byte*) {
@@ -185,7 +184,7 @@ class CutSystem {
   void send(HostLane& lane, std::uint32_t to) {
     const Pay pay{kAmount, kHops, 0};
     const auto* bytes = reinterpret_cast<const std::byte*>(&pay);
-    while (!lane.send(ActorId::make(to, 0), Pay::tag, bytes, sizeof(pay))) wait(1);
+    while (!lane.send({.to = ActorId::make(to, 0), .tag = Pay::tag}, bytes, sizeof(pay))) wait(1);
   }
 
   /// The host application, its service thread and the drain in one.
@@ -198,7 +197,7 @@ class CutSystem {
     wait(choose(4));
     const std::vector<CutChannel> channels = lane.begin_cut(kEpoch);
     lane.publish_cut(0);
-    checkpoint::CutLedger ledger(workers_, channels, actor_worker_);
+    checkpoint::CutLedger ledger(workers_, channels);
     money_ = 0;
     positions_.assign(workers_ + 1, 0);
     for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i)
@@ -268,15 +267,18 @@ class CutSystem {
         ++(header.stream < workers_ ? coverage_.recorded_by_workers
                                     : coverage_.recorded_by_dispatcher);
         money_ += reinterpret_cast<const Pay*>(payload + sizeof(MessageHeader))->amount;
-        return ledger.add_message(*reinterpret_cast<const MessageHeader*>(payload));
+        return add_message(MessageView{const_cast<std::byte*>(payload), placed_.device.message_slot_bytes}, ledger);
       default: return {};
     }
+  }
+
+  static Result<void> add_message(const MessageView& message, checkpoint::CutLedger& ledger) {
+    return ledger.add_message(message.header(), message.route());
   }
 
   std::uint32_t workers_;
   ImageExecutor executor_;
   PlacedSystem placed_{};
-  std::vector<std::uint32_t> actor_worker_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<AccountWorker>> running_;
   std::int64_t money_ = 0;
