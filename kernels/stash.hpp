@@ -21,7 +21,9 @@ class Stash {
       : base_(base), mask_(slots - 1), slot_bytes_(slot_bytes) {}
 
   [[nodiscard]] RK_FN bool empty() const { return count_ == 0; }
-  [[nodiscard]] RK_FN bool full() const { return tail_ - head_ > mask_; }
+  /// Messages that could still be set aside. A place is free again when all older ones are.
+  [[nodiscard]] RK_FN std::uint64_t room() const { return mask_ + 1 - (tail_ - head_); }
+  [[nodiscard]] RK_FN std::uint64_t slots() const { return mask_ + 1; }
   [[nodiscard]] RK_FN std::uint64_t size() const { return count_; }
   /// Messages ever set aside.
   [[nodiscard]] RK_FN std::uint64_t total() const { return tail_; }
@@ -35,7 +37,7 @@ class Stash {
     return (at(position).header().flags & kFlagDelivered) != 0;
   }
 
-  /// Precondition: !full(). `slot` is the receiver's.
+  /// Precondition: room() > 0. `slot` is the receiver's.
   RK_FN void push(const MessageView& message, SlotHeader& slot) {
     const MessageView entry = at(tail_++);
     copy_message(entry.slot, message.slot, slot_bytes_);

@@ -75,9 +75,10 @@ struct Plan {
 };
 class Works {
  public:
-  Works(const Shape& shape, const Plan& plan, const std::string& dir = "", bool restore = false)
+  Works(const Shape& shape, const Plan& plan, RuntimeOptions options = spread_options(),
+        bool restore = false)
       : plan_(plan) {
-    runtime = make_runtime<Hand, Supervisor>(shape, spread_options(dir));
+    runtime = make_runtime<Hand, Supervisor>(shape, std::move(options));
     runtime->on_output<Seen>([this](const Seen& seen, const OutputInfo&) {
       ++(seen.finished != 0 ? finished : failed)[seen.number];
     });
@@ -248,6 +249,18 @@ TEST_P(SupervisionTree, ARestartKeepsTheMailboxAndItsOrder) {
   EXPECT_TRUE(works.runtime->dead_letters().empty());
 }
 
+TEST_P(SupervisionTree, MoreMailThanTheStashHoldsDoesNotKeepTheSupervisorFromAnswering) {
+  RuntimeOptions options = spread_options();
+  options.capacity.stash_slots = 16;
+  // everything on one worker, too: the supervisors are behind the mail they must clear
+  Works works(GetParam(), {.lines = 2, .intensity = 2, .top_intensity = Supervisor::kNoLimit},
+              options);
+  for (std::uint32_t n = 0; n < 400; ++n) works.give(n % 6, {n, n % 20 == 0 ? 5u : 0u});
+  works.run();
+  EXPECT_EQ(works.finished.size(), 400u);
+  for (const auto& [number, times] : works.finished) EXPECT_EQ(times, 1u) << number;
+}
+
 TEST_P(SupervisionTree, TooManyRestartsRestartTheSubtreeAndNoOther) {
   Works works(GetParam(), {.hands = 6, .lines = 2, .intensity = 2});
   works.warm_up();
@@ -356,7 +369,7 @@ TEST_P(SupervisionTree, SavedMeansTheNewestCutAndTheSameAfterARestore) {
   TempDir dir;
   const Plan plan{.restart = Restart::saved};
   {
-    Works works(GetParam(), plan, dir.path());
+    Works works(GetParam(), plan, spread_options(dir.path()));
     for (std::uint32_t n = 0; n < 5; ++n) works.give(0, {n, 0});
     works.run();
     ASSERT_TRUE(works.runtime->checkpoint_now());
@@ -376,7 +389,7 @@ TEST_P(SupervisionTree, SavedMeansTheNewestCutAndTheSameAfterARestore) {
     EXPECT_EQ(works.handled(0), 7u);
     expect_ok(works.runtime->stop());
   }
-  Works works(other_than(GetParam()), plan, dir.path(), true);
+  Works works(other_than(GetParam()), plan, spread_options(dir.path()), true);
   EXPECT_EQ(works.handled(0), 6u);
   works.give(0, {11, 0});
   works.give(0, {12, 1});
@@ -482,7 +495,7 @@ TEST_P(SupervisionTree, RandomFailuresCutInTheMiddleLoseAndRepeatNothing) {
     TempDir dir;
     std::size_t poison = 0;
     {
-      Works works(GetParam(), plan, dir.path());
+      Works works(GetParam(), plan, spread_options(dir.path()));
       for (std::uint32_t n = 0; n < kTasks; ++n) {
         const std::uint32_t dice = draw(10);
         const std::uint32_t failures = dice == 0 ? 99 : dice < 4 ? draw(4) : 0;
@@ -494,7 +507,7 @@ TEST_P(SupervisionTree, RandomFailuresCutInTheMiddleLoseAndRepeatNothing) {
       ASSERT_TRUE(cost) << cost.error().message;
       expect_ok(works.runtime->stop());
     }
-    Works works(other_than(GetParam()), plan, dir.path(), true);
+    Works works(other_than(GetParam()), plan, spread_options(dir.path()), true);
     works.run();
     EXPECT_EQ(works.finished.size() + poison, kTasks);
     for (const auto& [number, times] : works.finished) EXPECT_EQ(times, 1u) << number;
