@@ -193,9 +193,13 @@ class Lifecycle {
     const Trail trail(slot, Program::trail(slot.type));
     Route& route = message.route();
     if (route.tries < 255) ++route.tries;
+    // what crossed the open cut was recorded before its handler ran: not once more
+    MessageHeader& header = message.header();
+    if (w.open() && epoch_newer(static_cast<std::uint16_t>(w.epoch_), header.epoch))
+      header.epoch = static_cast<std::uint16_t>(w.epoch_);
     const std::uint8_t most = trail.lifeline().max_tries;
     if (most != 0 && route.tries >= most) {
-      if (message.header().tag == Failed::tag) {
+      if (header.tag == Failed::tag) {
         kill_unanswered(w, message);
       } else {
         bury(w, message, DeadReason::poisoned);

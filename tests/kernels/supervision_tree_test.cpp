@@ -474,6 +474,27 @@ TEST_P(SupervisionTree, WhoseSupervisorDoesNotHandleFailedDiesOfItsFailure) {
   EXPECT_FALSE(runtime->read(ref<Hand>{id(0)}));
 }
 
+// --- cuts
+
+TEST_P(SupervisionTree, WhatCrossesACutAndFailsIsRecordedOnce) {
+  TempDir dir;
+  Works works(GetParam(), {.lines = 2, .intensity = 3, .top_intensity = Supervisor::kNoLimit},
+              spread_options(dir.path()));
+  expect_ok(works.runtime->resume());
+  std::uint32_t sent = 0;
+  for (int cut = 0; cut < 8; ++cut) {
+    // a backlog in front of every worker, so that much of it crosses the cut
+    for (std::uint32_t n = 0; n < 600; ++n, ++sent)
+      while (!works.runtime->send(works.hand(sent % 6), Task{sent, sent % 3})) {
+      }
+    const auto cost = works.runtime->checkpoint_now();
+    ASSERT_TRUE(cost) << cost.error().message;
+  }
+  works.run();
+  EXPECT_EQ(works.finished.size(), sent);
+  EXPECT_EQ(works.runtime->stats().checkpoint_failures, 0u);
+}
+
 // --- random histories, cut in the middle
 
 TEST_P(SupervisionTree, RandomFailuresCutInTheMiddleLoseAndRepeatNothing) {
