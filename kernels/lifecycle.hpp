@@ -5,8 +5,8 @@
 //  1. A slot's save unit is saved before anything here changes it (Worker::ensure_saved).
 //  2. A failed actor is suspended with the state it restarts from, before its supervisor is told.
 //  So a cut never holds a half-changed state.
-//  3. Every Failed is answered: by its supervisor's command or, if there is none any more, by a
-//  kill.
+//  3. Every Failed is answered: by its supervisor's command or, if there is none any more or it
+//  cannot handle a Failed, by a kill.
 //  4. What a death or failure sends was reserved when the message that caused it was taken
 //  (Worker::kOwnSends).
 #pragma once
@@ -94,7 +94,8 @@ class Lifecycle {
                                      const MessageView& message, SlotHeader& slot,
                                      const HandlerOutcome& outcome, bool known) {
     if (!known) {
-      // notices are for those who want them
+      // notices are for those who want them, but for one that is waited for
+      if (message.header().tag == Failed::tag) kill_unanswered(w, message);
       if (message.header().tag >= kFirstLibraryTag && is_notice(message.header().tag)) return false;
       bury(w, message, DeadReason::refused);
       w.count_received(message);
@@ -144,7 +145,8 @@ class Lifecycle {
 
  private:
   RK_FN static constexpr bool is_notice(std::uint8_t tag) {
-    return tag == Failed::tag || tag == Down::tag || tag == Spawned::tag || tag == AskExpired::tag;
+    return tag == Failed::tag || tag == Down::tag || tag == Spawned::tag ||
+           tag == AskExpired::tag || tag == Restarted::tag;
   }
   RK_FN static bool is_supervised(SlotHeader& slot) {
     if constexpr (!Program::kAnySupervised) return false;
@@ -191,9 +193,17 @@ class Lifecycle {
     const Trail trail(slot, Program::trail(slot.type));
     Route& route = message.route();
     if (route.tries < 255) ++route.tries;
+    // what crossed the open cut was recorded before its handler ran: not once more
+    MessageHeader& header = message.header();
+    if (w.open() && epoch_newer(static_cast<std::uint16_t>(w.epoch_), header.epoch))
+      header.epoch = static_cast<std::uint16_t>(w.epoch_);
     const std::uint8_t most = trail.lifeline().max_tries;
     if (most != 0 && route.tries >= most) {
-      bury(w, message, DeadReason::poisoned);
+      if (header.tag == Failed::tag) {
+        kill_unanswered(w, message);
+      } else {
+        bury(w, message, DeadReason::poisoned);
+      }
       w.count_received(message);
       w.leave(source, stash_position, &slot);
     } else if (source == Source::stash) {
@@ -250,6 +260,9 @@ class Lifecycle {
       const Trail trail(slot, layout);
       trail.restore_copy();
       ++trail.lifeline().restarts;
+      bool known = false;
+      (void)Program::budget(slot.type, Restarted::tag, known);
+      if (known) notify(w, slot, slot.id, Restarted::tag, 0, Restarted{trail.lifeline().restarts});
     }
   }
   /// A peer of `slot` died. A link fails the actor, unless the peer came to a normal end; a watcher
@@ -345,15 +358,16 @@ class Lifecycle {
                                                            id.generation() <= slot.id.generation();
     return lived ? DeadReason::dead : DeadReason::unknown;
   }
+  /// Nobody will answer for the child that failed.
+  RK_FN static void kill_unanswered(Worker& w, const MessageView& message) {
+    const auto& failed = *reinterpret_cast<const Failed*>(message.payload());
+    bounce(w, message, failed.child, static_cast<std::uint8_t>(CommandTag::kill), kFlagSystem,
+           Command{.code = failed.code});
+  }
   RK_FN static void bury_or_bounce(Worker& w, const MessageView& message, SlotHeader* slot) {
     const MessageHeader& header = message.header();
     if (slot != nullptr) return bury(w, message, DeadReason::expired);
-    if (header.tag == Failed::tag) {
-      // nobody will answer for the child
-      const auto& failed = *reinterpret_cast<const Failed*>(message.payload());
-      return bounce(w, message, failed.child, static_cast<std::uint8_t>(CommandTag::kill),
-                    kFlagSystem, Command{.code = failed.code});
-    }
+    if (header.tag == Failed::tag) return kill_unanswered(w, message);
     if (is_notice(header.tag)) return;
     bury(w, message, reason_of(w, header.dst));
   }

@@ -21,7 +21,9 @@ class Stash {
       : base_(base), mask_(slots - 1), slot_bytes_(slot_bytes) {}
 
   [[nodiscard]] RK_FN bool empty() const { return count_ == 0; }
-  [[nodiscard]] RK_FN bool full() const { return tail_ - head_ > mask_; }
+  /// Messages that could still be set aside.
+  [[nodiscard]] RK_FN std::uint64_t room() const { return mask_ + 1 - count_; }
+  [[nodiscard]] RK_FN std::uint64_t slots() const { return mask_ + 1; }
   [[nodiscard]] RK_FN std::uint64_t size() const { return count_; }
   /// Messages ever set aside.
   [[nodiscard]] RK_FN std::uint64_t total() const { return tail_; }
@@ -35,8 +37,9 @@ class Stash {
     return (at(position).header().flags & kFlagDelivered) != 0;
   }
 
-  /// Precondition: !full(). `slot` is the receiver's.
+  /// Precondition: room() > 0. `slot` is the receiver's.
   RK_FN void push(const MessageView& message, SlotHeader& slot) {
+    if (tail_ - head_ > mask_) close_gaps();
     const MessageView entry = at(tail_++);
     copy_message(entry.slot, message.slot, slot_bytes_);
     ++slot.stashed;
@@ -73,6 +76,17 @@ class Stash {
   RK_FN void pass_over(SlotHeader& slot) const { slot.stash_pass = pass_; }
 
  private:
+  /// What is left moves up, in its order, so that one old message does not hold the places of all
+  /// that left after it. Whoever goes through the entries may meet one again, and misses none.
+  RK_FN RK_COLD void close_gaps() {
+    std::uint64_t to = tail_;
+    for (std::uint64_t from = tail_; from != head_; --from) {
+      if (is_gone(from - 1)) continue;
+      if (--to != from - 1) copy_message(at(to).slot, at(from - 1).slot, slot_bytes_);
+    }
+    head_ = to;
+  }
+
   std::byte* base_ = nullptr;
   std::uint64_t mask_ = 0;
   std::uint32_t slot_bytes_ = 0;

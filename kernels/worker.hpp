@@ -436,11 +436,20 @@ class Worker {
     return Program::trail(slot.type).has_lifeline() ? kOwnSends : 0;
   }
 
+  /// Places of the stash kept for others. Mail leaves them to the messages that handlers fail on,
+  /// and both to the control lane: else mail for those who failed would keep a supervisor from
+  /// answering.
+  [[nodiscard]] RK_FN std::uint64_t stash_reserve(Source source) const {
+    if (!Program::kAnySupervised || source == Source::control) return 0;
+    return mailbox_.stash.slots() / 8;
+  }
   /// Whether the actor can take the message now.
-  RK_FN RK_HOT bool can_go(const SlotHeader& slot, const MessageView& message) {
+  RK_FN RK_HOT bool can_go(const SlotHeader& slot, const MessageView& message, Source source) {
     if ((slot.flags & kSlotSuspended) != 0) return enough(false, Shortage::suspended);
     // a supervised actor's message is set aside if its handler fails
-    if (Program::kAnySupervised && !enough(!mailbox_.stash.full(), Shortage::stash)) return false;
+    if (Program::kAnySupervised && source != Source::stash &&
+        !enough(mailbox_.stash.room() > stash_reserve(source), Shortage::stash))
+      return false;
     return has_room(slot, message);
   }
 
@@ -458,7 +467,7 @@ class Worker {
       look_ahead(source);
       SlotHeader* slot = find_own(message.header().dst);
       if (slot != nullptr && !is_special(message)) {
-        if (slot->stashed == 0 && can_go(*slot, message))
+        if (slot->stashed == 0 && can_go(*slot, message, source))
           return prepare(action, source, message, *slot), true;
         if (!set_aside(source, message, *slot)) return false;
         continue;
@@ -498,13 +507,14 @@ class Worker {
         continue;
       }
       if (mailbox_.stash.is_passed_over(*slot)) continue;
-      if (can_go(*slot, message)) return prepare(action, Source::stash, message, *slot), true;
+      if (can_go(*slot, message, Source::stash))
+        return prepare(action, Source::stash, message, *slot), true;
       mailbox_.stash.pass_over(*slot);
     }
     return false;
   }
   RK_FN RK_COLD bool set_aside(Source source, const MessageView& message, SlotHeader& slot) {
-    if (!enough(!mailbox_.stash.full(), Shortage::stash)) return false;
+    if (!enough(mailbox_.stash.room() > 2 * stash_reserve(source), Shortage::stash)) return false;
     mailbox_.stash.push(message, slot);
     mailbox_.finish(source);
     return true;
@@ -547,12 +557,12 @@ class Worker {
       if (!deadline) return prepare_command(action, source, message, slot), true;
       if (slot->stashed == 0 || source == Source::stash) {
         if (source == Source::stash && mailbox_.stash.is_passed_over(*slot)) return false;
-        if (can_go(*slot, message)) {
+        if (can_go(*slot, message, source)) {
           drop(deadline);
           return prepare(action, source, message, *slot), true;
         }
       }
-    } else if (source == Source::control && slot->stashed == 0 && can_go(*slot, message)) {
+    } else if (source == Source::control && slot->stashed == 0 && can_go(*slot, message, source)) {
       return prepare(action, source, message, *slot), true;
     }
     if (source == Source::stash) {
@@ -655,6 +665,11 @@ class Worker {
   RK_FN void extend_batch(Action& action) {
     std::uint32_t most = lanes_ / Group::lanes_of(Program::grain(action.slot->type), lanes_);
     if (most > Group::kMaxBatch) most = Group::kMaxBatch;
+    if constexpr (Program::kAnySupervised) {
+      // all of them may fail
+      const std::uint64_t room = mailbox_.stash.room() - stash_reserve(action.source);
+      if (most > room) most = static_cast<std::uint32_t>(room);
+    }
     if (most == 1 || run_state_ != RunState::running ||
         (action.source != Source::local && action.source != Source::inbox))
       return;

@@ -59,6 +59,11 @@ struct Spawned {
   ActorId actor{};
   std::uint32_t correlation = 0;
 };
+/// To an actor that its supervisor restarted, from itself: behind what waits for it.
+struct Restarted {
+  static constexpr std::uint8_t tag = 228;
+  std::uint32_t restarts = 0;  ///< since its spawn
+};
 /// To the actor whose ask was not answered in time.
 struct AskExpired {
   static constexpr std::uint8_t tag = 227;

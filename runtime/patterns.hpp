@@ -106,21 +106,23 @@ inline Result<ref<Registry>> spawn_registry(Runtime& runtime, std::uint32_t max_
 
 struct SupervisorOptions {
   SupervisorStrategy strategy = SupervisorStrategy::one_for_one;
-  std::uint32_t intensity = 3;  ///< restarts within the window, 0..16
+  std::uint32_t intensity = 3;  ///< restarts within the window, 0..16, or Supervisor::kNoLimit
   std::uint64_t window_us = 5'000'000;
   std::uint32_t max_children = 64;
   std::vector<Child> children{};  ///< from the start; AddChild adds others
+  SpawnPolicy policy{};  ///< its own supervisor; one that is none: its failure ends the run
 };
 
 inline Result<ref<Supervisor>> spawn_supervisor(Runtime& runtime, SupervisorOptions options = {}) {
-  if (options.intensity > Supervisor::kMaxIntensity)
-    return fail(ErrorCode::invalid_argument, "a supervisor's intensity is at most 16");
+  if (options.intensity > Supervisor::kMaxIntensity && options.intensity != Supervisor::kNoLimit)
+    return fail(ErrorCode::invalid_argument, "a supervisor's intensity is at most 16, or no limit");
   if (options.max_children == 0 || options.max_children > kMaxActors ||
       options.children.size() > options.max_children) {
     return fail(ErrorCode::invalid_argument,
                 "a supervisor has room for at least one child and for those it starts with");
   }
   const std::uint32_t field_bytes = supervisor_field_bytes(options.max_children);
+  const SpawnPolicy policy = options.policy;
   RK_TRY_ASSIGN(const ActorRange<Supervisor> range,
                 runtime.spawn<Supervisor>(
                     1,
@@ -135,7 +137,7 @@ inline Result<ref<Supervisor>> spawn_supervisor(Runtime& runtime, SupervisorOpti
                                     options.children.size() * sizeof(Child));
                       }
                     },
-                    {.field_bytes = field_bytes}));
+                    {.field_bytes = field_bytes, .policy = policy}));
   return range[0];
 }
 

@@ -67,7 +67,7 @@ struct Contribution {
   std::uint64_t bits;
 };
 /// To a node from the one above: a round's result on its way down.
-struct Outcome {
+struct RoundOutcome {
   static constexpr std::uint8_t tag = detail::pattern_tag(PatternTag::outcome);
   static constexpr std::uint32_t max_sends = kTreeFanOut;
   static constexpr std::uint32_t max_host_sends = 0;
@@ -130,7 +130,7 @@ template <class Op>
 struct ReduceNode {
   using T = typename Op::value_type;
   static_assert(ReduceValue<T>, "a value is trivially copyable and has at most 8 bytes");
-  using messages = handles<Contribution, Outcome>;
+  using messages = handles<Contribution, RoundOutcome>;
   static constexpr const char* name = Op::name;
 
   TreeLinks links{};
@@ -167,7 +167,7 @@ struct ReduceNode {
   }
 
   template <class Ctx>
-  RK_FN void on(const Outcome& outcome, Ctx& ctx) {
+  RK_FN void on(const RoundOutcome& outcome, Ctx& ctx) {
     if (!(ctx.sender() == links.parent_id(ctx.self()))) return ctx.fail(kCodeNotAChild);
     pass_down(outcome.round, outcome.bits, ctx);
   }
@@ -191,7 +191,7 @@ struct ReduceNode {
       if (links.leaf != 0) {
         ctx.post(child, Reduced::tag, &reduced, static_cast<std::uint32_t>(sizeof(reduced)));
       } else {
-        ctx.send(ref<ReduceNode>{child}, Outcome{done, 0, bits});
+        ctx.send(ref<ReduceNode>{child}, RoundOutcome{done, 0, bits});
       }
     }
   }

@@ -7,10 +7,16 @@
 //   rest_for_one  restart the child and those added after it
 // A temporary child is killed where a permanent one would be restarted, and its own failure touches
 // no other child. A failure that would be restart n + 1 within `window_us` (n = intensity, at most
-// 16) is too much: the supervisor kills its children, latest first, and fails with kCodeIntensity:
-// a supervisor is itself supervised, or else the run ends.
+// 16) is too much: the supervisor fails with kCodeIntensity. A supervisor is itself supervised, or
+// else the run ends.
 //
-// Give a supervisor Restart::fresh: a `saved` copy may be from the middle of what made it fail.
+// A supervisor that is restarted restarts all its children, whoever asked for it and why: so an
+// upper supervisor restarts a whole subtree. The failure that was too much is the first it handles
+// then (a failed message is); its child is restarted without being counted. If the supervisor is
+// killed instead, so is that child, like every one whose failure nobody answers; children that did
+// not fail live on until they do.
+//
+// Give a supervisor Restart::fresh: a `saved` copy remembers the restarts that were too much.
 //
 // Restarts of one failure are counted once. A child that dies (Down) or is removed is forgotten. A
 // failure of an actor that is no child is answered by a kill: nobody else would answer.
@@ -79,15 +85,17 @@ RK_FN constexpr std::uint32_t supervisor_field_bytes(std::uint32_t children) {
 
 /// Its children lie in the field in the order in which they were added.
 struct Supervisor {
-  using messages = handles<AddChild, RemoveChild, Failed, Down, Sweep>;
+  using messages = handles<AddChild, RemoveChild, Failed, Down, Restarted, Sweep>;
   static constexpr const char* name = "rk.supervisor";
   static constexpr bool supervised = true;
   static constexpr std::uint32_t kMaxIntensity = 16;
+  static constexpr std::uint32_t kNoLimit = ~std::uint32_t{0};
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
-  enum class Sweeping : std::uint32_t { no = 0, restart = 1, kill = 2 };
+  enum class Sweeping : std::uint32_t { no = 0, restart = 1 };
 
   SupervisorStrategy strategy = SupervisorStrategy::one_for_one;
-  std::uint32_t intensity = 3;  ///< restarts within the window; more than kMaxIntensity: that many
+  /// Restarts within the window; kNoLimit: any number; else more than kMaxIntensity: that many.
+  std::uint32_t intensity = 3;
   std::uint64_t window_us = 5'000'000;
   std::uint32_t children = 0;
   Sweeping sweeping = Sweeping::no;
@@ -126,11 +134,12 @@ struct Supervisor {
   RK_FN void on(const Failed& failed, Ctx& ctx) {
     const auto table = ctx.template field<Child>();
     const std::uint32_t at = find(table.data, failed.child);
-    const bool swept =
-        sweeping == Sweeping::kill || (at != kNone && sweeping == Sweeping::restart && at >= next);
+    const bool swept = at != kNone && sweeping == Sweeping::restart && at >= next;
     const bool kill = at == kNone || (!swept && table[at].mode == ChildMode::temporary);
     const std::uint64_t now = ctx.now_us();
-    const bool exceeded = is_exceeded(now);
+    // what failed this supervisor comes again when it has been restarted
+    const bool again_now = ctx.tries() > 0;
+    const bool exceeded = !again_now && is_exceeded(now);
     const bool alone = strategy == SupervisorStrategy::one_for_one;
     const bool idle = sweeping == Sweeping::no;
     ctx.sync();
@@ -140,8 +149,9 @@ struct Supervisor {
       return;
     }
     if (swept) return;
-    if (ctx.leader()) note_failure(at, now, exceeded);
-    if (!exceeded && alone) {
+    if (exceeded) return ctx.fail(kCodeIntensity);
+    if (ctx.leader() && !again_now) note_failure(at, now);
+    if (alone || again_now) {
       ctx.command(CommandTag::restart, failed.child, Command{ctx.self(), failed.code, 0, 0});
     } else if (idle) {
       post_sweep(ctx);
@@ -153,7 +163,19 @@ struct Supervisor {
     // a supervisor restarted in the middle has nothing left to sweep
     if (!(ctx.sender() == ctx.self())) return ctx.fail(kCodeNotAMessage);
     if (sweeping == Sweeping::restart) return restart_some(ctx);
-    if (sweeping == Sweeping::kill) return kill_some(ctx);
+  }
+
+  template <class Ctx>
+  RK_FN void on(const Restarted&, Ctx& ctx) {
+    if (!(ctx.sender() == ctx.self())) return ctx.fail(kCodeNotAMessage);
+    const bool idle = sweeping == Sweeping::no;
+    ctx.sync();
+    if (ctx.leader()) {
+      sweeping = Sweeping::restart;
+      next = 0;
+      again = kNone;
+    }
+    if (idle) post_sweep(ctx);
   }
 
  private:
@@ -168,17 +190,13 @@ struct Supervisor {
     return intensity < kMaxIntensity ? intensity : kMaxIntensity;
   }
   [[nodiscard]] RK_FN bool is_exceeded(std::uint64_t now) const {
+    if (intensity == kNoLimit) return false;
     if (limit() == 0) return true;
     return restarts >= limit() && now - stamps[(restarts - limit()) % kMaxIntensity] <= window_us;
   }
 
   /// Leader only.
-  RK_FN void note_failure(std::uint32_t at, std::uint64_t now, bool exceeded) {
-    if (exceeded) {
-      sweeping = Sweeping::kill;
-      again = kNone;
-      return;
-    }
+  RK_FN void note_failure(std::uint32_t at, std::uint64_t now) {
     stamps[restarts++ % kMaxIntensity] = now;
     if (strategy == SupervisorStrategy::one_for_one) return;
     const std::uint32_t from = strategy == SupervisorStrategy::one_for_all ? 0 : at;
@@ -230,25 +248,6 @@ struct Supervisor {
       }
     }
     if (more) post_sweep(ctx);
-  }
-
-  /// The children go before the supervisor does: it fails in a handler of its own, when all
-  /// commands are out.
-  template <class Ctx>
-  RK_FN void kill_some(Ctx& ctx) {
-    const auto table = ctx.template field<Child>();
-    const std::uint32_t end = children;
-    const std::uint32_t from = end > Sweep::kCommands ? end - Sweep::kCommands : 0;
-    ctx.sync();
-    if (ctx.leader() && end == 0) sweeping = Sweeping::no;
-    if (end == 0) return ctx.fail(kCodeIntensity);
-    for (std::uint32_t i = end; i > from; --i)
-      ctx.command(CommandTag::kill, table[i - 1].id, Command{ctx.self(), kCodeIntensity, 0, 0});
-    ctx.sync();
-    if (ctx.leader()) {
-      for (std::uint32_t i = end; i > from; --i) forget(table.data, i - 1);
-    }
-    post_sweep(ctx);
   }
 };
 

@@ -37,8 +37,13 @@ struct Sent {
 class BenchContext {
  public:
   BenchContext(ActorId self, ActorId sender, std::vector<std::uint64_t>& field,
-               std::uint64_t field_bytes, std::uint64_t now_us)
-      : self_(self), sender_(sender), field_(field), field_bytes_(field_bytes), now_us_(now_us) {}
+               std::uint64_t field_bytes, std::uint64_t now_us, std::uint32_t tries)
+      : self_(self),
+        sender_(sender),
+        field_(field),
+        field_bytes_(field_bytes),
+        now_us_(now_us),
+        tries_(tries) {}
 
   SingleGroup& group() { return group_; }
   [[nodiscard]] bool leader() const { return true; }
@@ -46,6 +51,7 @@ class BenchContext {
   [[nodiscard]] ActorId self() const { return self_; }
   [[nodiscard]] ActorId sender() const { return sender_; }
   [[nodiscard]] std::uint64_t now_us() const { return now_us_; }
+  [[nodiscard]] std::uint32_t tries() const { return tries_; }
   template <class T>
   [[nodiscard]] Block<T> field() const {
     return {reinterpret_cast<T*>(field_.data()),
@@ -90,6 +96,7 @@ class BenchContext {
   std::vector<std::uint64_t>& field_;
   std::uint64_t field_bytes_;
   std::uint64_t now_us_;
+  std::uint32_t tries_;
 };
 
 /// Its own messages to itself wait in `to_self`, everything else it sent in `out`.
@@ -107,8 +114,8 @@ class ActorBench {
 
   /// Runs the handler; what it failed with, if it did.
   template <class M>
-  std::optional<std::uint32_t> handle(const M& message, ActorId sender) {
-    BenchContext context(kSelf, sender, field_, field_bytes_, now_us);
+  std::optional<std::uint32_t> handle(const M& message, ActorId sender, std::uint32_t tries = 0) {
+    BenchContext context(kSelf, sender, field_, field_bytes_, now_us, tries);
     actor.on(message, context);
     const auto sends = static_cast<std::uint32_t>(context.sent.size()) - context.host_sends;
     EXPECT_LE(sends, detail::budget<M>().sends) << "tag " << +M::tag;

@@ -158,22 +158,49 @@ TEST(Supervisors, ChildrenThatDieDuringASweepDoNotShiftItOverOthers) {
   EXPECT_EQ(bench.after_all(), (Orders{restart(15), restart(17), restart(18), restart(19)}));
 }
 
-TEST(Supervisors, TooManyRestartsInTheWindowKillTheChildrenAndFail) {
+TEST(Supervisors, TooManyRestartsInTheWindowFailItAndCommandNothing) {
   Bench bench(kOne, 20, 2);
   bench.fails(0);
   bench.now_us += 400;
   bench.fails(1);
   EXPECT_EQ(bench.orders(), (Orders{restart(0), restart(1)}));
   bench.now_us += 600;  // both are still within 1000
-  bench.fails(2);
-  std::optional<std::uint32_t> code;
-  for (int i = 0; i < 10 && !code; ++i) code = bench.turn();
-  EXPECT_EQ(code, kCodeIntensity);
-  const Orders orders = bench.orders();
-  ASSERT_EQ(orders.size(), 20u);
-  for (std::uint32_t i = 0; i < 20; ++i) EXPECT_EQ(orders[i], kill(19 - i));
-  EXPECT_EQ(bench.actor.children, 0u);
-  EXPECT_TRUE(bench.to_self.empty());
+  EXPECT_EQ(bench.handle(Failed{ActorId{2}, 9}, ActorId{2}), kCodeIntensity);
+  EXPECT_TRUE(bench.after_all().empty());
+  EXPECT_EQ(bench.actor.children, 20u);
+  EXPECT_EQ(bench.actor.restarts, 2u);
+}
+
+TEST(Supervisors, WhatFailedItIsAnsweredAfterItsRestartWithoutBeingCounted) {
+  for (const auto strategy : {kOne, kAll, kRest}) {
+    Bench bench(strategy, 4, 0);  // even where nothing may be restarted
+    EXPECT_EQ(bench.handle(Failed{ActorId{2}, 9}, ActorId{2}), kCodeIntensity);
+    EXPECT_EQ(bench.handle(Failed{ActorId{2}, 9}, ActorId{2}, 1), std::nullopt);
+    EXPECT_EQ(bench.orders(), (Orders{restart(2)}));
+    EXPECT_EQ(bench.actor.restarts, 0u);
+  }
+}
+
+TEST(Supervisors, RestartedItRestartsAllItsChildren) {
+  for (const auto strategy : {kOne, kAll, kRest}) {
+    Bench bench(strategy, 20);
+    bench.add(20, ChildMode::temporary);
+    bench.handle(Restarted{1}, ActorBench<Supervisor>::kSelf);
+    const Orders orders = bench.after_all();
+    ASSERT_EQ(orders.size(), 21u);
+    for (std::uint32_t i = 0; i < 20; ++i) EXPECT_EQ(orders[i], restart(i));
+    EXPECT_EQ(orders[20], kill(20));
+    EXPECT_EQ(bench.actor.restarts, 0u);
+    EXPECT_EQ(bench.actor.sweeping, Supervisor::Sweeping::no);
+  }
+  Bench bench(kOne, 2);
+  EXPECT_EQ(bench.handle(Restarted{1}, ActorId{3}), kCodeNotAMessage);
+}
+
+TEST(Supervisors, WithoutALimitNothingIsTooMuch) {
+  Bench bench(kOne, 2, Supervisor::kNoLimit);
+  for (int i = 0; i < 100; ++i) bench.fails(0);
+  EXPECT_EQ(bench.orders().size(), 100u);
 }
 
 TEST(Supervisors, RestartsThatAreOldDoNotCount) {
@@ -186,16 +213,15 @@ TEST(Supervisors, RestartsThatAreOldDoNotCount) {
   EXPECT_EQ(bench.actor.sweeping, Supervisor::Sweeping::no);
 }
 
-TEST(Supervisors, EscalationOvertakesASweepOfRestarts) {
-  Bench bench(kAll, 40, 1);
+TEST(Supervisors, ARestartInTheMiddleOfASweepStartsItOver) {
+  Bench bench(kAll, 40);
   bench.fails(0);
   bench.turn();
   EXPECT_EQ(bench.orders().size(), 15u);
-  bench.fails(0);
-  std::optional<std::uint32_t> code;
-  for (int i = 0; i < 10 && !code; ++i) code = bench.turn();
-  EXPECT_EQ(code, kCodeIntensity);
-  for (const Order& order : bench.orders()) EXPECT_EQ(order.command, CommandTag::kill);
+  bench.handle(Restarted{1}, ActorBench<Supervisor>::kSelf);
+  const Orders orders = bench.after_all();
+  ASSERT_EQ(orders.size(), 40u);
+  for (std::uint32_t i = 0; i < 40; ++i) EXPECT_EQ(orders[i], restart(i));
 }
 
 TEST(Supervisors, AFullTableRefusesWithAnAnswer) {
