@@ -89,6 +89,13 @@ class Lifecycle {
     if (layout.has_lifeline()) Trail(slot, layout).remove(link);
   }
 
+  /// Whether the actor has a supervisor, so that it survives its failures.
+  RK_FN static bool is_supervised(SlotHeader& slot) {
+    if constexpr (!Program::kAnySupervised) return false;
+    const TrailLayout layout = Program::trail(slot.type);
+    return layout.supervised && Trail(slot, layout).is_supervised();
+  }
+
   /// A handler did not simply succeed. True if its message is dealt with.
   RK_FN RK_COLD static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
                                      const MessageView& message, SlotHeader& slot,
@@ -127,7 +134,8 @@ class Lifecycle {
       obey(w, tag, message, *action.slot);
     }
     w.count_received(message);
-    w.leave(action.source, action.stash_position, nullptr);
+    // an answer that waited until its ask was over: its receiver may live, and counts what waits
+    w.leave(action.source, action.stash_position, action.slot);
   }
 
   /// `saved` copies follow their slots when these are saved. Actors that failed already lie there
@@ -145,11 +153,6 @@ class Lifecycle {
  private:
   RK_FN static constexpr bool is_notice(std::uint8_t tag) {
     return tag == Failed::tag || tag == Down::tag || tag == Spawned::tag || tag == AskExpired::tag;
-  }
-  RK_FN static bool is_supervised(SlotHeader& slot) {
-    if constexpr (!Program::kAnySupervised) return false;
-    const TrailLayout layout = Program::trail(slot.type);
-    return layout.supervised && Trail(slot, layout).is_supervised();
   }
   RK_FN static Command& command_of(const MessageView& message) {
     return *reinterpret_cast<Command*>(message.payload());

@@ -21,7 +21,11 @@ class Stash {
       : base_(base), mask_(slots - 1), slot_bytes_(slot_bytes) {}
 
   [[nodiscard]] RK_FN bool empty() const { return count_ == 0; }
-  [[nodiscard]] RK_FN bool full() const { return tail_ - head_ > mask_; }
+  [[nodiscard]] RK_FN bool has_room(std::uint32_t messages) const {
+    return tail_ - head_ + messages <= mask_ + 1;
+  }
+  /// Whether the next look starts at the oldest entry, or there is nothing to look at.
+  [[nodiscard]] RK_FN bool is_at_start() const { return cursor_ <= head_ || count_ == 0; }
   [[nodiscard]] RK_FN std::uint64_t size() const { return count_; }
   /// Messages ever set aside.
   [[nodiscard]] RK_FN std::uint64_t total() const { return tail_; }
@@ -35,7 +39,7 @@ class Stash {
     return (at(position).header().flags & kFlagDelivered) != 0;
   }
 
-  /// Precondition: !full(). `slot` is the receiver's.
+  /// Precondition: has_room(1). `slot` is the receiver's.
   RK_FN void push(const MessageView& message, SlotHeader& slot) {
     const MessageView entry = at(tail_++);
     copy_message(entry.slot, message.slot, slot_bytes_);
