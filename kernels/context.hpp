@@ -55,6 +55,8 @@ struct Draft {
 template <class Worker, class Group, bool Staged = false>
 class Context {
  public:
+  static constexpr bool kIsStaged = Staged;
+
   RK_FN Context(Worker& worker, Group& group, SlotHeader& slot, const MessageView& message,
                 std::byte* stage = nullptr)
       : worker_(worker), group_(group), slot_(slot), message_(message), stage_(stage) {}

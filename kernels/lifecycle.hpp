@@ -89,6 +89,13 @@ class Lifecycle {
     if (layout.has_lifeline()) Trail(slot, layout).remove(link);
   }
 
+  /// Whether the actor has a supervisor, so that it survives its failures.
+  RK_FN static bool is_supervised(SlotHeader& slot) {
+    if constexpr (!Program::kAnySupervised) return false;
+    const TrailLayout layout = Program::trail(slot.type);
+    return layout.supervised && Trail(slot, layout).is_supervised();
+  }
+
   /// A handler did not simply succeed. True if its message is dealt with.
   RK_FN RK_COLD static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
                                      const MessageView& message, SlotHeader& slot,
@@ -128,7 +135,8 @@ class Lifecycle {
       obey(w, tag, message, *action.slot);
     }
     w.count_received(message);
-    w.leave(action.source, action.stash_position, nullptr);
+    // an answer that waited until its ask was over: its receiver may live, and counts what waits
+    w.leave(action.source, action.stash_position, action.slot);
   }
 
   /// `saved` copies follow their slots when these are saved. Actors that failed already lie there
@@ -147,11 +155,6 @@ class Lifecycle {
   RK_FN static constexpr bool is_notice(std::uint8_t tag) {
     return tag == Failed::tag || tag == Down::tag || tag == Spawned::tag ||
            tag == AskExpired::tag || tag == Restarted::tag;
-  }
-  RK_FN static bool is_supervised(SlotHeader& slot) {
-    if constexpr (!Program::kAnySupervised) return false;
-    const TrailLayout layout = Program::trail(slot.type);
-    return layout.supervised && Trail(slot, layout).is_supervised();
   }
   RK_FN static Command& command_of(const MessageView& message) {
     return *reinterpret_cast<Command*>(message.payload());
@@ -193,13 +196,9 @@ class Lifecycle {
     const Trail trail(slot, Program::trail(slot.type));
     Route& route = message.route();
     if (route.tries < 255) ++route.tries;
-    // what crossed the open cut was recorded before its handler ran: not once more
-    MessageHeader& header = message.header();
-    if (w.open() && epoch_newer(static_cast<std::uint16_t>(w.epoch_), header.epoch))
-      header.epoch = static_cast<std::uint16_t>(w.epoch_);
     const std::uint8_t most = trail.lifeline().max_tries;
     if (most != 0 && route.tries >= most) {
-      if (header.tag == Failed::tag) {
+      if (message.header().tag == Failed::tag) {
         kill_unanswered(w, message);
       } else {
         bury(w, message, DeadReason::poisoned);

@@ -133,9 +133,18 @@ struct Program {
   template <class A, class Ctx, class... Ms>
   RK_FN static bool run(handles<Ms...>, std::uint8_t tag, A& actor, const std::byte* payload,
                         Ctx& ctx) {
-    return ((Ms::tag == tag && (ctx.grant(detail::budget<Ms>()),
-                                actor.on(*reinterpret_cast<const Ms*>(payload), ctx), true)) ||
-            ...);
+    return ((Ms::tag == tag && run_one<Ms>(actor, payload, ctx)) || ...);
+  }
+  template <class M, class A, class Ctx>
+  RK_FN static bool run_one(A& actor, const std::byte* payload, Ctx& ctx) {
+    // a batch never holds one of these, and what its handler calls does not exist there
+    if constexpr (Ctx::kIsStaged && !detail::may_be_batched<M>()) {
+      return false;
+    } else {
+      ctx.grant(detail::budget<M>());
+      actor.on(*reinterpret_cast<const M*>(payload), ctx);
+      return true;
+    }
   }
 };
 

@@ -24,6 +24,8 @@ class Stash {
   /// Messages that could still be set aside.
   [[nodiscard]] RK_FN std::uint64_t room() const { return mask_ + 1 - count_; }
   [[nodiscard]] RK_FN std::uint64_t slots() const { return mask_ + 1; }
+  /// Whether the next look starts at the oldest entry, or there is nothing to look at.
+  [[nodiscard]] RK_FN bool is_at_start() const { return cursor_ <= head_ || count_ == 0; }
   [[nodiscard]] RK_FN std::uint64_t size() const { return count_; }
   /// Messages ever set aside.
   [[nodiscard]] RK_FN std::uint64_t total() const { return tail_; }

@@ -174,7 +174,8 @@ class Worker {
   }
   /// Correlation of a new ask of `from`, whose deadline waits from now on.
   RK_FN std::uint32_t set_ask_deadline(SlotHeader& from, std::uint64_t due) {
-    const std::uint32_t correlation = (++asks_ << 16) | timers_.next_slot();
+    // counted by the actor and not by the worker, so that it stays unique after a restore
+    const std::uint32_t correlation = ((from.source_sequence + 1) << 16) | timers_.next_slot();
     const AskExpired expired{correlation};
     set_timer(from,
               Draft{.to = from.id,
@@ -444,18 +445,21 @@ class Worker {
     return mailbox_.stash.slots() / 8;
   }
   /// Whether the actor can take the message now.
-  RK_FN RK_HOT bool can_go(const SlotHeader& slot, const MessageView& message, Source source) {
+  RK_FN RK_HOT bool can_go(SlotHeader& slot, const MessageView& message, Source source) {
     if ((slot.flags & kSlotSuspended) != 0) return enough(false, Shortage::suspended);
-    // a supervised actor's message is set aside if its handler fails
-    if (Program::kAnySupervised && source != Source::stash &&
-        !enough(mailbox_.stash.room() > stash_reserve(source), Shortage::stash))
-      return false;
+    // a supervised actor's message is set aside if its handler fails, unless it lies there already
+    if constexpr (Program::kAnySupervised) {
+      if (source != Source::stash && Life::is_supervised(slot) &&
+          !enough(mailbox_.stash.room() > stash_reserve(source), Shortage::stash))
+        return false;
+    }
     return has_room(slot, message);
   }
 
   /// Picks the next message whose handler has room, setting others aside.
   RK_FN RK_HOT bool next_message(Action& action) {
-    shortage_ = Shortage::none;
+    // what a look at a long stash found short stays known until the next look
+    if (mailbox_.stash.is_at_start()) shortage_ = Shortage::none;
     if (const MessageView message = mailbox_.control_front()) {
       if (judge(action, Source::control, message, find_own(message.header().dst))) return true;
     }
@@ -544,7 +548,7 @@ class Worker {
       if (!enough(timers_.has_room(1), Shortage::timers)) return false;
       copy_message(timers_.claim(), message.slot, kSlotBytes);
       timers_.add();
-      // a timer waits where its receiver lives; one in steps counts its sender's messages there
+      // one in steps was restored to where its setter lives, whose messages it counts
       if (kind == MessageKind::timer_steps && worker_of(header.src) == index_) {
         if (SlotHeader* setter = find_own(header.src)) setter->flags |= kSlotStepTimers;
       }
@@ -596,8 +600,11 @@ class Worker {
     }
   }
   RK_FN RK_COLD bool fire(const MessageView& timer) {
-    const std::uint32_t to = timer.route().to;
+    std::uint32_t to = timer.route().to;
+    if ((timer.header().flags & kFlagReplayed) != 0) to = worker_of(timer.header().dst);
+    if (to == kNoWorker) to = index_;
     if (!(to == index_ ? mailbox_.local.has_room(1) : outbox_.has_room(1))) return false;
+    if (to != timer.route().to) hand_on(timer, to);
     timer.route().kind = static_cast<std::uint8_t>(MessageKind::plain);
     timer.envelope().due = 0;
     if (to == index_) {
@@ -610,6 +617,22 @@ class Worker {
     }
     timers_.remove(timer);
     return true;
+  }
+  /// A restored timer in steps lies with its setter, but goes to another worker: it counts as
+  /// received here and sent anew.
+  RK_FN RK_COLD void hand_on(const MessageView& timer, std::uint32_t to) {
+    MessageHeader& header = timer.header();
+    if (open() && epoch_newer(static_cast<std::uint16_t>(epoch_), header.epoch)) {
+      SingleGroup alone;
+      record(alone, timer);
+    }
+    ++self_.channels[channel_of(timer)].received;
+    ++received_;
+    header.flags &= static_cast<std::uint8_t>(~kFlagReplayed);
+    header.epoch = static_cast<std::uint16_t>(epoch_);
+    timer.route().from = static_cast<std::uint8_t>(index_);
+    timer.route().to = static_cast<std::uint8_t>(to);
+    count_sent(to);
   }
   RK_FN RK_COLD void fire_step_timers(SlotHeader& slot) {
     for (;;) {
@@ -743,7 +766,11 @@ class Worker {
   }
 
   RK_FN RK_HOT void handle(Group& group, const Action& action) {
-    if (action.crossed && !planted(Mutant::skip_message_record)) record(group, action.message);
+    if (action.crossed && !planted(Mutant::skip_message_record)) {
+      record(group, action.message);
+      // if the handler fails the message stays, and is not to be recorded twice
+      if (group.rank() == 0) action.message.header().epoch = static_cast<std::uint16_t>(epoch_);
+    }
     if (action.unit != nullptr && !planted(Mutant::handle_before_save)) save(group, *action.unit);
     const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
     if (group.rank() == 0) {
@@ -1071,7 +1098,6 @@ class Worker {
   std::uint64_t received_ = 0;
   std::uint64_t dead_ = 0;
   std::uint64_t live_ = 0;
-  std::uint32_t asks_ = 0;
   Shortage shortage_ = Shortage::none;  ///< found by the newest look for a message
   bool moved_ = false;                  ///< by the newest judge()
   Fault fault_ = Fault::none;

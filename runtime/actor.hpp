@@ -190,6 +190,11 @@ template <class M>
 RK_FN constexpr Budget budget() {
   return {max_sends<M>(), max_blocks<M>(), max_host_sends<M>(), max_timers<M>(), max_spawns<M>()};
 }
+/// Whether handlers of M may run side by side: what they take is staged, and that is messages only.
+template <class M>
+RK_FN constexpr bool may_be_batched() {
+  return max_blocks<M>() + max_timers<M>() + max_spawns<M>() == 0;
+}
 }  // namespace detail
 
 namespace detail {

@@ -44,8 +44,14 @@ Result<void> Runtime::Impl::audit() {
 }
 
 bool Runtime::Impl::is_stuck() const {
-  return !beats.empty() &&
-         std::all_of(beats.begin(), beats.end(), [](std::uint32_t count) { return count >= 2; });
+  // a turn looks at some of a long stash only: every worker must have looked at all of its own
+  constexpr std::uint64_t kLooksPerTurn = 16;
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    const std::uint64_t turns = marked_at[w] - still_since[w];
+    const std::uint64_t stashed = load_relaxed<Scope::system>(system.workers[w].status->stashed);
+    if (beats[w] < 2 || turns < 2 * (stashed / kLooksPerTurn + 2)) return false;
+  }
+  return !beats.empty();
 }
 
 std::string Runtime::Impl::describe_deadlock() const {

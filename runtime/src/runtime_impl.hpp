@@ -232,6 +232,7 @@ struct Runtime::Impl {
   /// Since `marks` were first seen: heartbeats of each worker. One confirms that it did nothing;
   /// the turn of the first may have begun before, so that a worker is stuck only after the second.
   std::vector<std::uint32_t> beats;
+  std::vector<std::uint64_t> still_since;  ///< heartbeat of each worker when `beats` began
   std::uint64_t progress_mark = 0;
   Clock::time_point progress_time{};
 };

@@ -342,6 +342,7 @@ bool Runtime::Impl::scan_counters() {
   marks.resize(workers + 1);
   marked_at.resize(workers);
   beats.resize(workers);
+  still_since.resize(workers);
   std::vector<Mark> now(workers + 1);
   for (std::uint32_t w = 0; w < workers; ++w) {
     WorkerStatus& status = *system.workers[w].status;
@@ -362,7 +363,7 @@ bool Runtime::Impl::scan_counters() {
     // the mark is only as old as the newest heartbeat seen after all counters were read
     const std::uint64_t beat = load_acquire<Scope::system>(system.workers[w].status->heartbeat);
     if (!still) {
-      marked_at[w] = beat;
+      marked_at[w] = still_since[w] = beat;
       beats[w] = 0;
     } else if (now[w].heartbeat > marked_at[w]) {
       marked_at[w] = now[w].heartbeat;

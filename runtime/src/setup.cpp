@@ -242,6 +242,33 @@ Result<std::uint32_t> Runtime::Impl::first_epoch() {
   return static_cast<std::uint32_t>(epoch);
 }
 
+namespace {
+
+/// What others depend on comes first, whose order per pair and lane stays: timers, because an
+/// answer is looked up among them, then the control lane, because it ends suspensions. Of timers
+/// there may be more than a worker had before.
+void order_replay(SystemPlan& plan) {
+  const auto is_timer = [](const ReplayMessage& message) {
+    Route route;
+    std::memcpy(&route, message.slot.data() + message.slot.size() - sizeof(route), sizeof(route));
+    return route.message_kind() >= MessageKind::timer_us;
+  };
+  const auto is_control = [](const ReplayMessage& message) {
+    MessageHeader header;
+    std::memcpy(&header, message.slot.data(), sizeof(header));
+    return (header.flags & kFlagControl) != 0;
+  };
+  std::size_t most = 0;
+  for (auto& list : plan.replay) {
+    const auto others = std::stable_partition(list.begin(), list.end(), is_timer);
+    most = std::max(most, static_cast<std::size_t>(others - list.begin()));
+    std::stable_partition(others, list.end(), is_control);
+  }
+  if (most != 0) plan.capacity.timer_slots += static_cast<std::uint32_t>(most);
+}
+
+}  // namespace
+
 Result<SystemPlan> Runtime::Impl::make_plan() {
   RK_TRY(add_spare_places());
   place_actors();
@@ -265,14 +292,18 @@ Result<SystemPlan> Runtime::Impl::make_plan() {
   for (const checkpoint::LoadedMessage& message : loaded->messages) {
     MessageHeader header;
     std::memcpy(&header, message.slot.data(), sizeof(header));
-    const std::uint32_t index = header.dst.index();
+    // a timer in steps waits with the actor whose steps it counts
+    Route route;
+    std::memcpy(&route, message.slot.data() + message.slot.size() - sizeof(route), sizeof(route));
+    const ActorId at = route.message_kind() == MessageKind::timer_steps ? header.src : header.dst;
     // a message to an actor that no longer exists becomes a dead letter on worker 0, and a worker
     // that no longer exists is another one now
-    const std::uint32_t worker = is_worker_address(header.dst) ? header.dst.generation() % workers
-                                 : index < worker_of.size()    ? worker_of[index]
-                                                               : 0;
+    const std::uint32_t worker = is_worker_address(at)           ? at.generation() % workers
+                                 : at.index() < worker_of.size() ? worker_of[at.index()]
+                                                                 : 0;
     plan.replay[worker].push_back({message.slot, message.block});
   }
+  order_replay(plan);
   return plan;
 }
 
