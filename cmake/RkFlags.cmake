@@ -2,7 +2,7 @@
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 # No NDEBUG: broken invariants must not reach a checkpoint, in any build type.
-set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 
 if(PROJECT_IS_TOP_LEVEL)
   find_program(RK_CCACHE ccache)

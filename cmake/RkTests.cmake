@@ -15,6 +15,8 @@ function(rk_test_program name)
     RK_TEST_DATA_DIR="${CMAKE_CURRENT_SOURCE_DIR}/tests/data"
     RK_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
   rk_flags(${name})
+  # Tests are compiled for every change and are about what happens, not how fast.
+  target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-O1>)
 endfunction()
 
 # The CUDA build leaves the rooms' tests to the host preset: they would be compiled twice for nothing.
