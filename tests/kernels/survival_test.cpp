@@ -48,6 +48,7 @@ std::unique_ptr<Runtime> open(std::uint32_t workers, const Storage& storage, Led
                       .k2h_slots = 16,
                       .snapshot_ring_bytes = 1 << 20};
   options.placement = Placement::spread;
+  options.stall_deadline = std::chrono::seconds(5);
   if (storage) {
     options.checkpoint.dir = "memory";
     options.checkpoint.storage = storage;
