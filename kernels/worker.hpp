@@ -576,6 +576,11 @@ class Worker {
   }
   /// Counts a timer that will never fire as received.
   RK_FN void drop(const MessageView& timer) {
+    // it was in flight at the cut, whatever its answer did since
+    if (open() && epoch_newer(static_cast<std::uint16_t>(epoch_), timer.header().epoch)) {
+      SingleGroup alone;
+      record(alone, timer);
+    }
     ++self_.channels[channel_of(timer)].received;
     ++received_;
     timers_.remove(timer);
