@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ringkernel/runtime/actor.hpp>
+#include <ringkernel/runtime/mutant.hpp>
 #include <ringkernel/runtime/system.hpp>
 
 namespace rk {
@@ -105,7 +106,13 @@ class Outbox {
           } else {
             word |= bit;
             ++blocked_count;
-            if (waits_for_ == kWaitsForNobody) waits_for_ = message.route().to;
+            if (waits_for_ == kWaitsForNobody && !planted(Mutant::waits_unseen))
+              waits_for_ = message.route().to;
+            if constexpr (planted(Mutant::lost_when_full)) {
+              header.flags |= kFlagDelivered;
+              --size_;
+              if (--waiting_[to] == 0) --inboxes_waited_for_;
+            }
           }
         }
       }

@@ -45,6 +45,15 @@ class Timers {
     rise(count_++);
     is_dirty_ = true;
   }
+  /// A timer in steps whose step came while there was no room for it: the next fire_timers() tries.
+  RK_FN void make_due(const MessageView& message, std::uint64_t now) {
+    Envelope& envelope = message.envelope();
+    envelope.route.kind = static_cast<std::uint8_t>(MessageKind::timer_us);
+    envelope.due = now;
+    const auto position = static_cast<std::uint32_t>(message.header().seq);
+    heap_[position].due = now;
+    rise(position);
+  }
   RK_FN void remove(const MessageView& message) {
     const auto position = static_cast<std::uint32_t>(message.header().seq);
     --count_;

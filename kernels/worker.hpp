@@ -578,6 +578,11 @@ class Worker {
   }
   /// Counts a timer that will never fire as received.
   RK_FN void drop(const MessageView& timer) {
+    // it was in flight at the cut, whatever its answer did since
+    if (open() && epoch_newer(static_cast<std::uint16_t>(epoch_), timer.header().epoch)) {
+      SingleGroup alone;
+      record(alone, timer);
+    }
     ++self_.channels[channel_of(timer)].received;
     ++received_;
     timers_.remove(timer);
@@ -595,6 +600,7 @@ class Worker {
   /// Timers whose time has come leave the store for their receivers, as far as there is room.
   RK_FN void fire_timers() {
     const std::uint64_t now = now_us();
+    timer_waits_for_ = Shortage::none;
     for (std::uint32_t n = 0; n < kTimersPerTurn && timers_.first_due() <= now; ++n) {
       if (!fire(timers_.first())) return;
     }
@@ -603,7 +609,10 @@ class Worker {
     std::uint32_t to = timer.route().to;
     if ((timer.header().flags & kFlagReplayed) != 0) to = worker_of(timer.header().dst);
     if (to == kNoWorker) to = index_;
-    if (!(to == index_ ? mailbox_.local.has_room(1) : outbox_.has_room(1))) return false;
+    if (!(to == index_ ? mailbox_.local.has_room(1) : outbox_.has_room(1))) {
+      timer_waits_for_ = to == index_ ? Shortage::local : Shortage::outbox;
+      return false;
+    }
     if (to != timer.route().to) hand_on(timer, to);
     timer.route().kind = static_cast<std::uint8_t>(MessageKind::plain);
     timer.envelope().due = 0;
@@ -638,7 +647,9 @@ class Worker {
     for (;;) {
       bool is_last = true;
       const MessageView timer = timers_.due_in_steps(slot.id, slot.handled, is_last);
-      if (!timer || !fire(timer)) return;
+      if (!timer) return;
+      // the actor may handle nothing more: without room now, time brings it
+      if (!fire(timer)) timers_.make_due(timer, now_us());
       if (is_last) slot.flags &= static_cast<std::uint16_t>(~kSlotStepTimers);
     }
   }
@@ -998,6 +1009,15 @@ class Worker {
     telemetry_.waiting(arrived, arrived ? find_own(arrived.header().dst) : nullptr, false);
     telemetry_.publish(wall_us_);
   }
+  /// What the worker waits for, as far as it could be for ever: with a timer still to come it is
+  /// not stuck, because that may end an ask whose answer is in the way; timers that are late wait
+  /// for room themselves.
+  [[nodiscard]] RK_FN Shortage told_shortage() const {
+    if (shortage_ == Shortage::none) return shortage_;
+    if (timer_waits_for_ != Shortage::none)
+      return shortage_ == Shortage::timers ? timer_waits_for_ : shortage_;
+    return timers_.first_due() == Timers<kSlotBytes>::kNever ? shortage_ : Shortage::timers;
+  }
   RK_FN RK_COLD void publish_status() {
     if (telemetry_.publish_due() || run_state_ == RunState::stopping) {
       if (telemetry_.on()) publish_telemetry();
@@ -1023,7 +1043,7 @@ class Worker {
                                  mailbox_.stash.total() + received_ + outbox_.left_total());
     store_relaxed<Scope::system>(status.local, mailbox_.local.size() + mailbox_.replays_left());
     store_relaxed<Scope::system>(status.waits_for, outbox_.waits_for());
-    store_relaxed<Scope::system>(status.shortage, static_cast<std::uint32_t>(shortage_));
+    store_relaxed<Scope::system>(status.shortage, static_cast<std::uint32_t>(told_shortage()));
     store_relaxed<Scope::system>(status.fault_code, fault_code_);
     store_relaxed<Scope::system>(status.fault_actor, fault_actor_);
     store_relaxed<Scope::system>(status.fault_tag, fault_tag_);
@@ -1098,8 +1118,9 @@ class Worker {
   std::uint64_t received_ = 0;
   std::uint64_t dead_ = 0;
   std::uint64_t live_ = 0;
-  Shortage shortage_ = Shortage::none;  ///< found by the newest look for a message
-  bool moved_ = false;                  ///< by the newest judge()
+  Shortage shortage_ = Shortage::none;         ///< found by the newest look for a message
+  Shortage timer_waits_for_ = Shortage::none;  ///< of the newest fire_timers()
+  bool moved_ = false;                         ///< by the newest judge()
   Fault fault_ = Fault::none;
   std::uint32_t fault_code_ = 0;
   std::uint32_t fault_actor_ = 0;

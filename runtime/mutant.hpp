@@ -17,6 +17,8 @@ enum class Mutant : int {
   no_barrier = 4,           ///< a block is sent before all lanes have filled it
   stale_baseline = 5,       ///< pages are compared with the newest hashes, durable or not
   touch_forgotten = 6,      ///< a unit touched in its parent's colour counts as unchanged
+  lost_when_full = 7,       ///< a message whose inbox is full leaves the outbox for nowhere
+  waits_unseen = 8,         ///< a worker does not tell whom it waits for
 };
 
 constexpr bool planted(Mutant mutant) { return static_cast<int>(mutant) == RK_MUTANT; }

@@ -32,6 +32,18 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
     target_compile_definitions(${name} PRIVATE RK_MUTANT=${mutant})
     rk_flags(${name})
   endforeach()
+
+  # Cyclic traffic through queues of a few slots.
+  foreach(mutant 0 7 8)
+    set(name flow_oracle)
+    if(mutant)
+      string(APPEND name "_mutant_${mutant}")
+    endif()
+    add_executable(${name} "${CMAKE_CURRENT_SOURCE_DIR}/tests/oracle/flow_oracle.cpp")
+    target_link_libraries(${name} PRIVATE ringkernel)
+    target_compile_definitions(${name} PRIVATE RK_MUTANT=${mutant})
+    rk_flags(${name})
+  endforeach()
 endif()
 
 # Damages a checkpoint in every way a bit or a length can be wrong; for scripts/check_corrupt.

@@ -185,6 +185,8 @@ struct Asker {
   using messages = handles<Inquire, Answer, AskExpired>;
   static constexpr const char* name = "survival.asker";
   ref<Server> server;
+  std::uint32_t is_brief = 0;  ///< asks once
+  std::uint64_t deadline_us = 3'600'000'000ull;
   std::uint32_t pending[kQuestions] = {};
 
   template <class Ctx>
@@ -192,9 +194,9 @@ struct Asker {
     const std::uint32_t n = inquire.number;
     const bool is_heard = n % 2 == 0;
     const std::uint32_t correlation =
-        ctx.ask(server, Question{n, is_heard ? 1u : 0u}, is_heard ? 3'600'000'000ull : 4000);
+        ctx.ask(server, Question{n, is_heard ? 1u : 0u}, is_heard ? deadline_us : 4000);
     if (ctx.leader()) pending[n] = correlation;
-    if (n + 1 < kQuestions) ctx.send(ref<Asker>{ctx.self()}, Inquire{n + 1});
+    if (is_brief == 0 && n + 1 < kQuestions) ctx.send(ref<Asker>{ctx.self()}, Inquire{n + 1});
   }
   template <class Ctx>
   RK_FN void on(const Answer& answer, Ctx& ctx) {
