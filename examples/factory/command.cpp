@@ -69,6 +69,9 @@ struct Settings {
   [[nodiscard]] ref<Supervisor> site() const { return line(lines + areas); }
 };
 
+/// Jobs under way at a time, so that the queues of any number of workers hold them.
+constexpr std::uint32_t kWindow = 4096;
+
 /// The host's part of a checkpoint: where the input is, and what became of it.
 struct Position {
   std::uint32_t paired = 0;      ///< links asked for
@@ -257,11 +260,11 @@ class FactoryCommand final : public tools::Example {
       if (!out.send(s.machine(at.waiting.back()), Job{job})) return FeedState::more;
       at.waiting.resize(at.waiting.size() - 2);
     }
-    for (; at.next < s.jobs; ++at.next) {
+    const std::size_t ended = at.booked + at.poisoned.size() + at.unexpected;
+    for (; at.next < s.jobs && at.next < ended + kWindow; ++at.next) {
       if (!out.send(s.machine(s.machine_of(at.next)), Job{at.next})) return FeedState::more;
     }
     // until all are accounted for, one may come back as a dead letter
-    const std::size_t ended = at.booked + at.poisoned.size() + at.unexpected;
     return ended >= s.jobs ? FeedState::ended : FeedState::more;
   }
 
