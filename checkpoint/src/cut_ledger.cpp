@@ -152,8 +152,10 @@ Result<void> CutLedger::add_end(const RecordHeader& header) {
 }
 
 Result<void> CutLedger::add_message(const MessageHeader& message, const Route& route) {
-  const bool from_host = message.src == kHostId || (message.flags & kFlagReplayed) != 0;
-  RK_TRY_ASSIGN(const std::uint32_t from, peer_of(from_host ? kHostChannel : route.from));
+  // not by the source: the first message of an actor that the host asked for is the host's, but its
+  // worker sent it
+  const bool is_replayed = (message.flags & kFlagReplayed) != 0;
+  RK_TRY_ASSIGN(const std::uint32_t from, peer_of(is_replayed ? kHostChannel : route.from));
   RK_TRY_ASSIGN(const std::uint32_t to, peer_of(route.to));
   return count_message(from, to);
 }

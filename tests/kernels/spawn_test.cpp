@@ -1,6 +1,6 @@
 // Actors that are born and die while the runtime runs: places, generations, dead letters.
+#include <ringkernel/checkpoint/memory_storage.hpp>
 #include "fabric_programs.hpp"
-#include "temp_dir.hpp"
 
 #include <map>
 #include <set>
@@ -87,6 +87,27 @@ TEST_P(Spawning, AMessageToADeadActorIsADeadLetterAndNeverReachesItsSuccessor) {
   expect_ok(runtime->replay(letters[0]));
   expect_run(*runtime);
   EXPECT_FALSE(runtime->read(*second));
+  expect_ok(runtime->stop());
+}
+
+TEST_P(Spawning, CutsBetweenBirthsHoldEveryMessage) {
+  auto storage = std::make_shared<checkpoint::MemoryStorage>();
+  auto runtime = make_runtime<Tree>(GetParam(), {.checkpoint = {.storage = storage}});
+  std::uint32_t born = 0;
+  runtime->on_output<Born>([&](const Born&, const OutputInfo&) { ++born; });
+  expect_ok(runtime->reserve<Tree>(4000));
+  expect_ok(runtime->start());
+  const std::uint32_t rounds = GetParam().lanes == 1 ? 40 : 5;
+  for (std::uint32_t i = 0; i < rounds; ++i) {
+    auto first = runtime->spawn_with<Tree>(Grow{3});
+    auto second = runtime->spawn_with<Tree>(Grow{3});
+    const auto cost = runtime->checkpoint_now();
+    ASSERT_TRUE(cost) << cost.error().message;
+    ASSERT_TRUE(first.get());
+    ASSERT_TRUE(second.get());
+  }
+  expect_run(*runtime);
+  EXPECT_EQ(born, rounds * 2 * 15);
   expect_ok(runtime->stop());
 }
 
