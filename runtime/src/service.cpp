@@ -127,7 +127,8 @@ void Runtime::Impl::checkpoint_turn() {
   std::uint64_t wanted = 0;
   {
     const std::lock_guard lock(mutex);
-    refused = failure;
+    // queues that wait for each other hold a whole state: restored with larger ones, it goes on
+    if (failure && failure->code != ErrorCode::deadlock) refused = failure;
     wanted = checkpoint_wanted > checkpoint_begun ? checkpoint_wanted : 0;
   }
   if (load_relaxed<Scope::system>(closing) != 0 && !refused) {  // relaxed: a mere wish
