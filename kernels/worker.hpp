@@ -442,7 +442,8 @@ class Worker {
   /// answering.
   [[nodiscard]] RK_FN std::uint64_t stash_reserve(Source source) const {
     if (!Program::kAnySupervised || source == Source::control) return 0;
-    return mailbox_.stash.slots() / 8;
+    const std::uint64_t slots = mailbox_.stash.slots();
+    return slots < 4 ? 0 : (slots + 7) / 8;
   }
   /// Whether the actor can take the message now.
   RK_FN RK_HOT bool can_go(SlotHeader& slot, const MessageView& message, Source source) {
