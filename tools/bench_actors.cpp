@@ -1,10 +1,10 @@
 // `rk bench actors`: the host executor beside CAF in one process; million messages per second,
 // bytes per actor. Only one of the two has threads alive at a time.
 #include <malloc.h>
+#include <unistd.h>
 #include <ringkernel/bench/actor_workload.hpp>
 #include <ringkernel/bench/caf_workload.hpp>
 #include <ringkernel/bench/spawn_workload.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>

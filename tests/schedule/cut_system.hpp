@@ -267,7 +267,9 @@ class CutSystem {
         ++(header.stream < workers_ ? coverage_.recorded_by_workers
                                     : coverage_.recorded_by_dispatcher);
         money_ += reinterpret_cast<const Pay*>(payload + sizeof(MessageHeader))->amount;
-        return add_message(MessageView{const_cast<std::byte*>(payload), placed_.device.message_slot_bytes}, ledger);
+        return add_message(
+            MessageView{const_cast<std::byte*>(payload), placed_.device.message_slot_bytes},
+            ledger);
       default: return {};
     }
   }
