@@ -56,6 +56,12 @@ class Mailbox {
     return {};
   }
 
+  /// The next arrival comes from the other queue, if there is one there.
+  RK_FN void take_turns() {
+    is_local_turn_ = !is_local_turn_;
+    turns_left_ = kTurns;
+  }
+
   /// The message `ahead` places behind the front of the local FIFO or the inbox; none if there is
   /// none yet.
   RK_FN MessageView peek(Source source, std::uint32_t ahead) const {

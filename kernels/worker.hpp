@@ -465,6 +465,7 @@ class Worker {
       if (judge(action, Source::control, message, find_own(message.header().dst))) return true;
     }
     if (!mailbox_.stash.empty() && next_stashed(action)) return true;
+    bool has_changed_queue = false;
     for (std::uint32_t n = 0; n < kLooksPerTurn; ++n) {
       Source source = Source::none;
       const MessageView message = mailbox_.arrival(source);
@@ -474,11 +475,15 @@ class Worker {
       if (slot != nullptr && !is_special(message)) {
         if (slot->stashed == 0 && can_go(*slot, message, source))
           return prepare(action, source, message, *slot), true;
-        if (!set_aside(source, message, *slot)) return false;
-        continue;
+        moved_ = set_aside(source, message, *slot);
+      } else if (judge(action, source, message, slot)) {
+        return true;
       }
-      if (judge(action, source, message, slot)) return true;
-      if (!moved_) return false;
+      if (moved_) continue;
+      // what is first in one queue cannot go: what is first in the other perhaps can
+      if (has_changed_queue) return false;
+      has_changed_queue = true;
+      mailbox_.take_turns();
     }
     return false;
   }
