@@ -56,6 +56,7 @@ class Timers {
   }
   RK_FN void remove(const MessageView& message) {
     const auto position = static_cast<std::uint32_t>(message.header().seq);
+    ++left_total_;
     --count_;
     swap(position, count_);
     heap_[count_].due = kNever;
@@ -63,6 +64,9 @@ class Timers {
     rise(position);
     sink(position);
   }
+
+  /// Timers that fired or were dropped.
+  [[nodiscard]] RK_FN std::uint64_t left_total() const { return left_total_; }
 
   /// The deadline of the ask that `asker` sent under `correlation`; none if that ask is over.
   RK_FN MessageView find_ask(ActorId asker, std::uint32_t correlation) const {
@@ -171,6 +175,7 @@ class Timers {
   std::uint32_t count_ = 0;
   std::uint32_t cursor_ = 0;
   bool is_dirty_ = false;
+  std::uint64_t left_total_ = 0;
 };
 
 }  // namespace rk

@@ -428,7 +428,7 @@ class Worker {
            enough(budget.blocks == 0 || slab_.has_free(budget.blocks), Shortage::slab);
   }
   RK_FN bool enough(bool has, Shortage what) {
-    if (!has && shortage_ == Shortage::none) shortage_ = what;
+    if (!has) shortage_ = shortage_ | what;
     return has;
   }
   /// Messages that the worker itself may send for the actor.
@@ -1015,14 +1015,10 @@ class Worker {
     telemetry_.waiting(arrived, arrived ? find_own(arrived.header().dst) : nullptr, false);
     telemetry_.publish(wall_us_);
   }
-  /// What the worker waits for, as far as it could be for ever: with a timer still to come it is
-  /// not stuck, because that may end an ask whose answer is in the way; timers that are late wait
-  /// for room themselves.
+  /// What the worker waits for. Timers that are late wait for room themselves.
   [[nodiscard]] RK_FN Shortage told_shortage() const {
-    if (shortage_ == Shortage::none) return shortage_;
-    if (timer_waits_for_ != Shortage::none)
-      return shortage_ == Shortage::timers ? timer_waits_for_ : shortage_;
-    return timers_.first_due() == Timers<kSlotBytes>::kNever ? shortage_ : Shortage::timers;
+    if (timers_.first_due() == Timers<kSlotBytes>::kNever) return shortage_;
+    return shortage_ | (timer_waits_for_ == Shortage::none ? Shortage::until_due : timer_waits_for_);
   }
   RK_FN RK_COLD void publish_status() {
     if (telemetry_.publish_due() || run_state_ == RunState::stopping) {
@@ -1043,13 +1039,15 @@ class Worker {
     store_relaxed<Scope::system>(status.dead, dead_);
     store_relaxed<Scope::system>(status.live, live_);
     store_relaxed<Scope::system>(status.timers, static_cast<std::uint64_t>(timers_.size()));
-    // set aside, handled, or moved out of the outbox: a worker that can do any of these is not
-    // stuck
-    store_relaxed<Scope::system>(status.moved,
-                                 mailbox_.stash.total() + received_ + outbox_.left_total());
+    // set aside, handled, or moved out of the outbox or the timer store: a worker that can do any of
+    // these is not stuck
+    store_relaxed<Scope::system>(
+        status.moved,
+        mailbox_.stash.total() + received_ + outbox_.left_total() + timers_.left_total());
     store_relaxed<Scope::system>(status.local, mailbox_.local.size() + mailbox_.replays_left());
     store_relaxed<Scope::system>(status.waits_for, outbox_.waits_for());
-    store_relaxed<Scope::system>(status.shortage, static_cast<std::uint32_t>(told_shortage()));
+    // release: who acquires it sees a `moved` at least as new; pairs with describe_deadlock
+    store_release<Scope::system>(status.shortage, static_cast<std::uint32_t>(told_shortage()));
     store_relaxed<Scope::system>(status.fault_code, fault_code_);
     store_relaxed<Scope::system>(status.fault_actor, fault_actor_);
     store_relaxed<Scope::system>(status.fault_tag, fault_tag_);

@@ -71,17 +71,25 @@ enum class Fault : std::uint32_t {
 
 inline constexpr std::uint32_t kWaitsForNobody = 0xFFFFFFFFu;
 
-/// What keeps a worker from handling the message at the front of its queues.
+/// What keeps a worker from handling the messages at the fronts of its queues: a set of bits,
+/// because each front has its own reason, and the worker goes on as soon as any of them can.
 enum class Shortage : std::uint32_t {
   none = 0,
-  outbox,  ///< waits_for's inbox is full, and so is the outbox
-  local,   ///< its own FIFO is full
-  k2h,     ///< the host does not take outputs
-  timers,
-  slab,
-  stash,
-  suspended,  ///< the only messages left are to actors whose supervisor has not answered
+  outbox = 1,  ///< waits_for's inbox is full, and so is the outbox
+  local = 2,   ///< its own FIFO is full
+  k2h = 4,     ///< the host does not take outputs
+  timers = 8,  ///< no place in the timer store
+  slab = 16,
+  stash = 32,
+  suspended = 64,    ///< a message to an actor whose supervisor has not answered
+  until_due = 128,  ///< not a shortage: a timer is still to come and may change all of it
 };
+[[nodiscard]] RK_FN constexpr Shortage operator|(Shortage a, Shortage b) {
+  return static_cast<Shortage>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+}
+[[nodiscard]] RK_FN constexpr bool includes(Shortage set, Shortage what) {
+  return (static_cast<std::uint32_t>(set) & static_cast<std::uint32_t>(what)) != 0;
+}
 
 /// Written by one worker, read by the host. Counters lag behind what the worker did: it publishes
 /// them now and then, so receivers may report a message before its sender does. They are exact
@@ -107,10 +115,10 @@ struct alignas(64) WorkerStatus {
   std::uint64_t hlc;               ///< newest stamp
   std::uint64_t live;              ///< actors
   std::uint32_t waits_for;         ///< worker whose inbox is full, or kWaitsForNobody
-  std::uint32_t shortage;          ///< Shortage
+  std::uint32_t shortage;          ///< Shortage bits
   std::uint64_t timers;            ///< pending timers and asks
   std::uint64_t local;             ///< messages in the local FIFO and the replay list now
-  std::uint64_t moved;  ///< messages set aside, handled, or sent on from the outbox, ever
+  std::uint64_t moved;  ///< messages that left a queue, were set aside or came due, ever
   std::uint64_t pad[6];
 };
 static_assert(sizeof(WorkerStatus) == 192);

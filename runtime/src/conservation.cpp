@@ -65,13 +65,17 @@ std::string Runtime::Impl::describe_deadlock() const {
   for (std::uint32_t w = 0; w < workers; ++w) {
     WorkerStatus& status = *system.workers[w].status;
     Node& node = nodes[w];
-    node.shortage = static_cast<Shortage>(load_relaxed<Scope::system>(status.shortage));
+    // acquire: `moved` read next is at least as new; pairs with the worker's publish_status
+    node.shortage = static_cast<Shortage>(load_acquire<Scope::system>(status.shortage));
+    if (load_relaxed<Scope::system>(status.moved) != marks[w].moved) return {};
     node.waits_for = load_relaxed<Scope::system>(status.waits_for);
     node.text = "worker " + std::to_string(w);
-    if (node.shortage == Shortage::local) {
+    // the host takes outputs and time brings timers: either may set everybody going again
+    if (includes(node.shortage, Shortage::k2h | Shortage::until_due)) return {};
+    if (includes(node.shortage, Shortage::local)) {
       node.waits_for = w;
       node.text += " (its own queue of " + std::to_string(capacity.local_slots) + " is full)";
-    } else if (node.shortage == Shortage::outbox) {
+    } else if (includes(node.shortage, Shortage::outbox)) {
       node.text += " (its outbox of " + std::to_string(capacity.outbox_slots) + " is full, the " +
                    "inbox of " + std::to_string(capacity.inbox_slots) + " it waits for too)";
     } else {
@@ -88,7 +92,7 @@ std::string Runtime::Impl::describe_deadlock() const {
       bool is_local = false;
       const auto first = std::find(path.begin(), path.end() - 1, at);
       for (auto step = first; step != path.end(); ++step) {
-        is_local |= nodes[*step].shortage == Shortage::local;
+        is_local |= includes(nodes[*step].shortage, Shortage::local);
         cycle += (step == first ? "" : " -> ") +
                  (step + 1 == path.end() ? "worker " + std::to_string(*step) : nodes[*step].text);
       }
