@@ -26,6 +26,7 @@
 #include <ringkernel/kernels/increment.hpp>
 #include <ringkernel/kernels/lifecycle.hpp>
 #include <ringkernel/kernels/mailbox.hpp>
+#include <ringkernel/kernels/moves.hpp>
 #include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
 #include <ringkernel/kernels/slab.hpp>
@@ -201,17 +202,19 @@ class Worker {
 
  private:
   using Life = Lifecycle<Worker>;
+  using Move = Moves<Worker>;
   using Types = Program;
   friend Life;
+  friend Move;
 
   static constexpr std::uint32_t kNoWorker = 0xFFFFFFFFu;
 
   struct Action {
-    enum class Kind : std::uint32_t { none, stop, handle, command, save, record, read };
+    enum class Kind : std::uint32_t { none, stop, handle, command, save, record, read, move };
     Kind kind = Kind::none;
     Source source = Source::none;
     MessageView message{};       ///< handle, command, record
-    SlotHeader* slot = nullptr;  ///< handle, command, read
+    SlotHeader* slot = nullptr;  ///< handle, command, read, move
     SaveUnit* unit = nullptr;    ///< save; handle: to be copied first
     std::uint64_t stash_position = 0;
     std::uint32_t batch = 1;  ///< handle: messages of source from here on, one handler each
@@ -243,6 +246,7 @@ class Worker {
       return;
     }
     if (read_request_ != read_done_ && decide_read()) return;
+    if (move_.is_due(run_state_) && Move::turn(*this)) return;
     outbox_.flush();
     if (may_handle() && !timers_.empty()) fire_timers();
     if (open() && credit_ > 0 && background(action_)) return;
@@ -294,6 +298,7 @@ class Worker {
       step_request_ = step;
       steps_left_ = load_relaxed<Scope::device>(control.step_budget);
     }
+    Move::observe(move_, control);
     closed_epoch_ = load_relaxed<Scope::device>(control.closed_epoch);
     const std::uint32_t cut = load_relaxed<Scope::device>(control.cut_epoch);
     if (static_cast<std::int32_t>(cut - epoch_) > 0) take_cut(cut);
@@ -778,6 +783,7 @@ class Worker {
                                 reinterpret_cast<const std::byte*>(action.slot),
                                 slot_stride(action.slot->state_bytes, action.slot->field_bytes));
         break;
+      case Action::Kind::move: Move::perform(*this, group, *action.slot); break;
       default: break;
     }
   }
@@ -1018,7 +1024,8 @@ class Worker {
   /// What the worker waits for. Timers that are late wait for room themselves.
   [[nodiscard]] RK_FN Shortage told_shortage() const {
     if (timers_.first_due() == Timers<kSlotBytes>::kNever) return shortage_;
-    return shortage_ | (timer_waits_for_ == Shortage::none ? Shortage::until_due : timer_waits_for_);
+    return shortage_ |
+           (timer_waits_for_ == Shortage::none ? Shortage::until_due : timer_waits_for_);
   }
   RK_FN RK_COLD void publish_status() {
     if (telemetry_.publish_due() || run_state_ == RunState::stopping) {
@@ -1039,11 +1046,10 @@ class Worker {
     store_relaxed<Scope::system>(status.dead, dead_);
     store_relaxed<Scope::system>(status.live, live_);
     store_relaxed<Scope::system>(status.timers, static_cast<std::uint64_t>(timers_.size()));
-    // set aside, handled, or moved out of the outbox or the timer store: a worker that can do any of
-    // these is not stuck
-    store_relaxed<Scope::system>(
-        status.moved,
-        mailbox_.stash.total() + received_ + outbox_.left_total() + timers_.left_total());
+    // set aside, handled, or moved out of the outbox or the timer store: a worker that can do any
+    // of these is not stuck
+    store_relaxed<Scope::system>(status.moved, mailbox_.stash.total() + received_ +
+                                                   outbox_.left_total() + timers_.left_total());
     store_relaxed<Scope::system>(status.local, mailbox_.local.size() + mailbox_.replays_left());
     store_relaxed<Scope::system>(status.waits_for, outbox_.waits_for());
     // release: who acquires it sees a `moved` at least as new; pairs with describe_deadlock
@@ -1056,6 +1062,7 @@ class Worker {
     store_release<Scope::system>(status.received, received_);
     store_release<Scope::system>(status.fault, static_cast<std::uint32_t>(fault_));
     if (steps_left_ == 0) store_release<Scope::system>(status.step_done, step_request_);
+    if (system_.move != nullptr) Move::publish(move_, status);
     store_release<Scope::system>(status.state, static_cast<std::uint32_t>(run_state_));
     // release: every handler of an older control version has returned; pairs with Runtime::pause
     store_release<Scope::system>(status.control_version, control_version_);
@@ -1109,6 +1116,7 @@ class Worker {
   std::uint32_t step_request_ = 0;
   std::uint64_t steps_left_ = 0;
   std::int64_t clock_offset_us_ = 0;
+  MoveDuty move_{};
 
   std::uint64_t turn_ = 0;
   std::uint32_t since_status_ = 0;

@@ -117,7 +117,8 @@ Result<void> Runtime::start(bool paused) { return impl_->start(paused); }
 
 std::uint32_t Runtime::Impl::set_run_state(RunState state) {
   const std::lock_guard lane_lock(lane->mutex);
-  lane->set_run_state(state);
+  // whoever stands still goes on in this state
+  if (!is_still) lane->set_run_state(state);
   const std::lock_guard lock(mutex);
   wanted_state = state;
   return lane->control_version();
@@ -300,7 +301,11 @@ Result<std::vector<std::byte>> Runtime::read_slot(ActorId actor) {
   Impl& impl = *impl_;
   if (impl.phase != Impl::Phase::running && impl.phase != Impl::Phase::stopped)
     return fail(ErrorCode::closed, "read() comes after start()");
-  if (impl.find(actor) == nullptr)
+  const auto is_known = [&] {
+    const std::lock_guard lock(impl.lane->mutex);
+    return impl.find(actor) != nullptr;
+  };
+  if (!is_known())
     return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
   return impl.phase == Impl::Phase::running ? impl.read_running(actor) : impl.read_stopped(actor);
 }
@@ -318,6 +323,11 @@ Result<std::vector<std::byte>> Runtime::read_typed(ActorId actor, std::uint64_t 
 }
 
 Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
+  {
+    // or readers who never pause would keep an actor from moving for ever
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, kReadTimeout, [&] { return !reads_held; });
+  }
   const std::lock_guard one_at_a_time(read_mutex);
   std::uint32_t request = 0;
   {

@@ -79,6 +79,7 @@ void Runtime::Impl::serve() {
     report_failure(Error{ErrorCode::internal, 0,
                          std::string("a callback or the service thread threw: ") + error.what()});
   }
+  close_moves();
 }
 
 void Runtime::Impl::serve_until_stopped() {
@@ -94,6 +95,7 @@ void Runtime::Impl::serve_until_stopped() {
   while (load_acquire<Scope::system>(service_stop) == 0) {  // acquire: pairs with stop()'s release
     const bool worked = pump();
     if (directory) checkpoint_turn();
+    if (options.rebalance.enabled) move_turn();
     if (!worked || Clock::now() >= next_watch) {
       watch();
       next_watch = Clock::now() + kFaultInterval;
