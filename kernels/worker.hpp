@@ -69,11 +69,11 @@ class Worker {
         const bool worked = per_turn();
         decide(worked);
       }
-      for (std::uint32_t n = 0;; ++n) {
+      for (std::uint32_t n = 0;;) {
         const auto& action = share_action(group);
         if (action.kind == Action::Kind::stop) return;
-        perform(group, action);
-        if (action.kind != Action::Kind::handle || n == kBurst) break;
+        n = perform(group, action, n);
+        if (action.kind != Action::Kind::handle || n > kBurst) break;
         if (group.rank() == 0) decide_next();
       }
     }
@@ -85,8 +85,7 @@ class Worker {
   [[nodiscard]] RK_FN std::uint32_t worker_count() const { return system_.worker_count; }
   [[nodiscard]] RK_FN std::uint64_t seed() const { return system_.seed; }
   [[nodiscard]] RK_FN std::uint64_t now_us() const {
-    const std::uint64_t physical = clock_.last.physical_us();
-    return physical > wall_us_ ? physical : wall_us_;
+    return hlc::later_of(clock_.last, wall_).physical_us();
   }
   RK_FN std::byte* block_address(const BlockRef& ref) const {
     return SlabPool::address(system_, ref);
@@ -235,6 +234,7 @@ class Worker {
 
   RK_FN void decide(bool worked) {
     action_.kind = Action::Kind::none;
+    telemetry_.rests();
     if (++turn_ % kClockTurns == 0) refresh_wall_clock();
     observe_control();
     if (run_state_ == RunState::stopping) {
@@ -259,9 +259,9 @@ class Worker {
   }
 
   /// The next message of a burst.
-  RK_FN RK_HOT void decide_next() {
+  RK_FN void decide_next() {
     action_.kind = Action::Kind::none;
-    if (++since_status_ >= kStatusMessages) publish_status();
+    if (received_ - published_received_ >= kStatusMessages) publish_status();
     if (open() || !may_handle()) return;
     (void)next_message(action_);
   }
@@ -324,7 +324,7 @@ class Worker {
     credit_ = 0;
     const std::uint32_t channels = system_.worker_count + 1;
     serializer_.write_small(
-        RecordKind::cut, channels, clock_.tick(wall_us_).word,
+        RecordKind::cut, channels, clock_.tick(wall_).word,
         sizeof(CutPayload) + channels * sizeof(CutChannel), [&](std::byte* payload) {
           *reinterpret_cast<CutPayload*>(payload) =
               CutPayload{live_, self_.slot_count, self_.slot_bytes, received_};
@@ -405,14 +405,15 @@ class Worker {
     return entry.generation == id.generation() ? entry.slot : nullptr;
   }
 
-  /// Room for any handler of this program, so that nobody needs to look its message up.
-  RK_FN RK_HOT bool is_roomy() {
+  /// Room for any `handlers` handlers of this program, so that nobody needs to look their messages
+  /// up.
+  RK_FN RK_HOT bool is_roomy(std::uint32_t handlers = 1) {
     constexpr Budget most = Program::kMost;
     constexpr std::uint32_t sends = most.sends + kOwnSends;
-    return outbox_.has_room(sends) && mailbox_.local.has_room(sends) &&
-           outbox_.has_host_room(most.host_sends + 1) &&
-           (most.timers == 0 || timers_.has_room(most.timers)) &&
-           (most.blocks == 0 || slab_.has_free(most.blocks));
+    return outbox_.has_room(handlers * sends) && mailbox_.local.has_room(handlers * sends) &&
+           outbox_.has_host_room(handlers * (most.host_sends + 1)) &&
+           (most.timers == 0 || timers_.has_room(handlers * most.timers)) &&
+           (most.blocks == 0 || slab_.has_free(handlers * most.blocks));
   }
   RK_FN RK_HOT bool has_room(const SlotHeader& slot, const MessageView& message) {
     return is_roomy() || has_exact_room(slot, message);
@@ -682,7 +683,7 @@ class Worker {
       action.unit = unit_to_save(slot);
     }
     if (telemetry_.due()) refresh_wall_clock();
-    clock_.merge(hlc::Timestamp{message.header().hlc}, wall_us_);
+    clock_.merge(hlc::Timestamp{message.header().hlc}, wall_);
     if constexpr (!Group::kIsSingle) {
       if (!open()) extend_batch(action);
     }
@@ -696,7 +697,7 @@ class Worker {
     action.slot = slot;
     action.crossed =
         open() && epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch);
-    clock_.merge(hlc::Timestamp{message.header().hlc}, wall_us_);
+    clock_.merge(hlc::Timestamp{message.header().hlc}, wall_);
   }
 
   /// Adds what follows in the same queue, as long as it goes to other actors of the same type whose
@@ -725,7 +726,7 @@ class Worker {
           (slot->flags & (kSlotSuspended | kSlotInBatch)) != 0 ||
           !add_to_batch(action, action.batch, message, used))
         break;
-      clock_.merge(hlc::Timestamp{message.header().hlc}, wall_us_);
+      clock_.merge(hlc::Timestamp{message.header().hlc}, wall_);
     }
     if (action.batch == 1) action.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
   }
@@ -747,13 +748,12 @@ class Worker {
 
   // --- perform: every lane
 
-  RK_FN RK_HOT void perform(Group& group, const Action& action) {
-    if (action.kind != Action::Kind::handle) return perform_rare(group, action);
-    if (Group::kIsSingle || action.batch == 1) {
-      handle(group, action);
-    } else {
-      handle_batch(group, action);
-    }
+  /// `n`: actions of this burst so far; returns how many it is then.
+  RK_FN RK_HOT std::uint32_t perform(Group& group, const Action& action, std::uint32_t n) {
+    if (action.kind != Action::Kind::handle) return perform_rare(group, action), n + 1;
+    if (Group::kIsSingle || action.batch == 1) return handle(group, action, n);
+    handle_batch(group, action);
+    return n + 1;
   }
   RK_FN RK_COLD void perform_rare(Group& group, const Action& action) {
     // cut state belongs to lane 0, which may be a turn ahead of the others here
@@ -782,31 +782,71 @@ class Worker {
     }
   }
 
-  RK_FN RK_HOT void handle(Group& group, const Action& action) {
+  /// Runs the handler of the action's message and then, on a group of one, of those after it as far
+  /// as they need nothing but their handlers. Returns how many of the burst are handled then: one
+  /// more than `n`, or more.
+  RK_FN RK_HOT std::uint32_t handle(Group& group, const Action& action, std::uint32_t n) {
+    const bool is_leader = group.rank() == 0;
     if (action.crossed && !planted(Mutant::skip_message_record)) {
       record(group, action.message);
       // if the handler fails the message stays, and is not to be recorded twice
-      if (group.rank() == 0) action.message.header().epoch = static_cast<std::uint16_t>(epoch_);
+      if (is_leader) action.message.header().epoch = static_cast<std::uint16_t>(epoch_);
     }
     if (action.unit != nullptr && !planted(Mutant::handle_before_save)) save(group, *action.unit);
-    const std::uint64_t start = group.rank() == 0 && open() ? ticks() : 0;
-    if (group.rank() == 0) {
+    const std::uint64_t start = is_leader && open() ? ticks() : 0;
+    if (is_leader) {
       Program::Probe::entered();
       telemetry_.begin(action.message.header(), action.slot, clock_.last);
       telemetry_.entered();
     }
-    Context<Worker, Group> context(*this, group, *action.slot, action.message);
-    const bool known =
-        Program::dispatch(action.slot->type, action.message.header().tag, slot_state(action.slot),
-                          action.message.payload(), context);
-    group.sync();
-    if (action.unit != nullptr && planted(Mutant::handle_before_save)) save(group, *action.unit);
-    if (group.rank() == 0) {
-      telemetry_.left();
-      if (start != 0) earn(ticks() - start);
-      finish(action.source, action.stash_position, action.message, *action.slot, context.outcome(),
-             known);
+    MessageView message = action.message;
+    SlotHeader* slot = action.slot;
+    Source source = action.source;
+    for (std::uint32_t end = 0;;) {  // of the plain ones; 0: the action's own
+      Context<Worker, Group> context(*this, group, *slot, message);
+      const bool known = Program::dispatch(slot->type, message.header().tag, slot_state(slot),
+                                           message.payload(), context);
+      group.sync();
+      ++n;
+      if (end == 0) {
+        if (action.unit != nullptr && planted(Mutant::handle_before_save))
+          save(group, *action.unit);
+        if (!is_leader) return n;
+        telemetry_.left();
+        if (start != 0) earn(ticks() - start);
+      }
+      const bool is_done =
+          finish(source, action.stash_position, message, *slot, context.outcome(), known);
+      if constexpr (!Group::kIsSingle) return n;
+      if (end == 0) end = plain_end(n);
+      if (n >= end || !is_done) return n;
+      message = next_plain(source, slot);
+      if (!message) return n;
     }
+  }
+  /// How far a burst may go on without another look at what is the same for all plain messages.
+  RK_FN RK_HOT std::uint32_t plain_end(std::uint32_t n) {
+    if (open() || run_state_ != RunState::running || fault_ != Fault::none ||
+        !mailbox_.stash.empty() || mailbox_.replays_left() != 0)
+      return n;
+    if (is_roomy(kBurst)) return kBurst;
+    return is_roomy(kBurst / 8) ? n + kBurst / 8 : n;
+  }
+  /// The next message, if it needs nothing but its handler; else none, and decide_next() takes it.
+  RK_FN RK_HOT MessageView next_plain(Source& source, SlotHeader*& slot) {
+    if (mailbox_.control_front() || telemetry_.due()) return {};
+    const MessageView message = mailbox_.arrival(source);
+    if (!message) return {};
+    look_ahead(source);
+    slot = find_own(message.header().dst);
+    if (slot == nullptr || slot->stashed != 0 || (slot->flags & kSlotSuspended) != 0 ||
+        is_special(message) || message.header().epoch != static_cast<std::uint16_t>(epoch_))
+      return {};
+    Program::Probe::popped(false);
+    clock_.merge(hlc::Timestamp{message.header().hlc}, wall_);
+    Program::Probe::entered();
+    telemetry_.note(message.header(), slot->type, clock_.last);
+    return message;
   }
 
   struct Task {
@@ -820,6 +860,10 @@ class Worker {
   RK_FN void handle_batch(Group& group, const Action& action) {
     const std::uint32_t lanes = Group::lanes_of(Program::grain(action.slot->type), group.size());
     const std::uint32_t task = group.rank() / lanes;
+    if (group.rank() == 0) {
+      telemetry_.begin(action.message.header(), action.slot, clock_.last);
+      telemetry_.entered();
+    }
     if (task < action.batch) {
       if (lanes == 1) {
         SingleGroup alone;
@@ -831,14 +875,15 @@ class Worker {
     }
     group.sync();
     if (group.rank() != 0) return;
+    telemetry_.left();
     for (std::uint32_t i = 0; i < action.batch; ++i) {
       Task& done = batch_[i];
       const bool known = done.staged != kUnknown;
-      telemetry_.begin(done.message.header(), done.slot, clock_.last);
+      if (i > 0) telemetry_.note(done.message.header(), done.slot->type, clock_.last);
       for (std::uint32_t n = 0; known && n < done.staged; ++n)
         send_staged(*done.slot, stage_of(i) + n * kSlotBytes);
       done.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
-      finish(action.source, 0, done.message, *done.slot, done.outcome, known);
+      (void)finish(action.source, 0, done.message, *done.slot, done.outcome, known);
     }
   }
   template <Grain Of, class Lanes>
@@ -867,7 +912,8 @@ class Worker {
          view.payload(), header.dst == kHostId ? kInlineBytes : kInlineBytes - sizeof(Envelope));
   }
 
-  RK_FN RK_HOT void finish(Source source, std::uint64_t stash_position, const MessageView& message,
+  /// Lane 0, when a handler has returned. False if it failed.
+  RK_FN RK_HOT bool finish(Source source, std::uint64_t stash_position, MessageView message,
                            SlotHeader& slot, const HandlerOutcome& outcome, bool known) {
     slot.touched_epoch = epoch_;
     telemetry_.handled(static_cast<std::uint32_t>(sent_ - sent_before_),
@@ -875,7 +921,8 @@ class Worker {
     sent_before_ = sent_;
     if (unsent_count_ > 0) give_back_unsent();
     if (outcome.fault != Fault::none || !known) {
-      if (Life::conclude(*this, source, stash_position, message, slot, outcome, known)) return;
+      if (Life::conclude(*this, source, stash_position, message, slot, outcome, known))
+        return false;
     }
     ++slot.handled;
     slot.hlc = clock_.last.word;
@@ -886,6 +933,7 @@ class Worker {
     if (source != Source::stash) mailbox_.finish(source);
     if ((slot.flags & kSlotStepTimers) != 0) fire_step_timers(slot);
     if (outcome.stops) Life::end(*this, slot, kCodeStopped);
+    return outcome.fault == Fault::none;
   }
   RK_FN RK_HOT void count_received(const MessageView& message) {
     ++self_.channels[channel_of(message)].received;
@@ -926,7 +974,7 @@ class Worker {
   RK_FN RK_HOT void write(std::byte* place, SlotHeader& from, const Draft& draft,
                           const std::byte* payload, std::uint32_t bytes, std::uint32_t to) {
     auto& header = *reinterpret_cast<MessageHeader*>(place);
-    header.hlc = clock_.tick(wall_us_).word;
+    header.hlc = clock_.tick(wall_).word;
     header.source_sequence = ++from.source_sequence;
     header.epoch = static_cast<std::uint16_t>(epoch_);
     write_unstamped(place, from.id, draft, payload, bytes, to);
@@ -990,7 +1038,7 @@ class Worker {
   }
 
   RK_FN void refresh_wall_clock() {
-    wall_us_ = wall_clock_us() + static_cast<std::uint64_t>(clock_offset_us_);
+    wall_ = hlc::at_wall(wall_clock_us() + static_cast<std::uint64_t>(clock_offset_us_));
   }
 
   /// While idle: something changed, or the heartbeat is due. Each store crosses the bus on a GPU.
@@ -1013,7 +1061,7 @@ class Worker {
     const MessageView arrived = mailbox_.arrival(source);
     telemetry_.waiting(stashed, stashed ? find_own(stashed.header().dst) : nullptr, true);
     telemetry_.waiting(arrived, arrived ? find_own(arrived.header().dst) : nullptr, false);
-    telemetry_.publish(wall_us_);
+    telemetry_.publish(wall_.physical_us());
   }
   /// What the worker waits for. Timers that are late wait for room themselves.
   [[nodiscard]] RK_FN Shortage told_shortage() const {
@@ -1024,7 +1072,6 @@ class Worker {
     if (telemetry_.publish_due() || run_state_ == RunState::stopping) {
       if (telemetry_.on()) publish_telemetry();
     }
-    since_status_ = 0;
     idle_turns_ = 0;
     published_received_ = received_;
     published_sent_ = sent_;
@@ -1111,12 +1158,11 @@ class Worker {
   std::int64_t clock_offset_us_ = 0;
 
   std::uint64_t turn_ = 0;
-  std::uint32_t since_status_ = 0;
   std::uint32_t idle_turns_ = 0;
   std::uint64_t published_received_ = 0;
   std::uint64_t published_sent_ = 0;
   std::uint64_t published_at_ = 0;
-  std::uint64_t wall_us_ = 0;
+  hlc::Timestamp wall_{};
   std::uint64_t sent_ = 0;
   std::uint64_t sent_before_ = 0;  ///< the newest handler
   std::uint64_t received_ = 0;

@@ -145,7 +145,11 @@ class SpscConsumer {
     return load_acquire<S>(slots_.commit_word(position)) == position + 1 ? slots_.slot(position)
                                                                          : nullptr;
   }
-  RK_FN SlotPointer front() const { return peek(position_); }
+  RK_FN SlotPointer front() const {
+    // acquire: as in peek
+    return load_acquire<S>(slots_.commit_word(position_)) == position_ + 1 ? slots_.slot(position_)
+                                                                          : nullptr;
+  }
   /// Ends the reading of front() and returns its slot to the producers.
   RK_FN void pop() {
     ++position_;
