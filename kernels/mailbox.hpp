@@ -69,6 +69,16 @@ class Mailbox {
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
 
+  /// Asks for the message `ahead` places behind the front of the inbox, whether it is there yet or
+  /// not.
+  RK_FN void prefetch_inbox(std::uint32_t ahead) const { inbox_.prefetch(ahead); }
+
+  /// Gives the places of handled messages back to their senders; between bursts, so that none stays
+  /// here while the worker does something else.
+  RK_FN void return_credits() {
+    if (inbox_.owed() != 0) inbox_.return_credits();
+  }
+
   /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN RK_HOT void finish(Source source) {
     switch (source) {
@@ -77,7 +87,8 @@ class Mailbox {
         turns_left_ -= turns_left_ != 0;
         break;
       case Source::inbox:
-        inbox_.pop();
+        inbox_.take();
+        if (inbox_.owed() >= kCredits) inbox_.return_credits();
         turns_left_ -= turns_left_ != 0;
         break;
       case Source::replay: ++replayed_; break;
@@ -135,6 +146,9 @@ class Mailbox {
  private:
   static constexpr std::uint32_t kSweepSteps = 64;
   static constexpr std::uint32_t kTurns = 16;
+  /// Places of the inbox are given back so many at a time: senders that wait for one read the word
+  /// again and again.
+  static constexpr std::uint32_t kCredits = 16;
 
   RK_FN static MessageView view(std::byte* slot) { return {slot, SlotBytes}; }
 

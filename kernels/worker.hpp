@@ -235,6 +235,7 @@ class Worker {
   RK_FN void decide(bool worked) {
     action_.kind = Action::Kind::none;
     telemetry_.rests();
+    mailbox_.return_credits();
     if (++turn_ % kClockTurns == 0) refresh_wall_clock();
     observe_control();
     if (run_state_ == RunState::stopping) {
@@ -407,7 +408,7 @@ class Worker {
 
   /// Room for any `handlers` handlers of this program, so that nobody needs to look their messages
   /// up.
-  RK_FN RK_HOT bool is_roomy(std::uint32_t handlers = 1) {
+  RK_FN RK_HOT bool has_room_for(std::uint32_t handlers) {
     constexpr Budget most = Program::kMost;
     constexpr std::uint32_t sends = most.sends + kOwnSends;
     return outbox_.has_room(handlers * sends) && mailbox_.local.has_room(handlers * sends) &&
@@ -416,7 +417,7 @@ class Worker {
            (most.blocks == 0 || slab_.has_free(handlers * most.blocks));
   }
   RK_FN RK_HOT bool has_room(const SlotHeader& slot, const MessageView& message) {
-    return is_roomy() || has_exact_room(slot, message);
+    return has_room_for(1) || has_exact_room(slot, message);
   }
   RK_FN RK_COLD bool has_exact_room(const SlotHeader& slot, const MessageView& message) {
     bool known = false;
@@ -488,22 +489,18 @@ class Worker {
     }
     return false;
   }
-  /// Brings the receivers of messages that come soon nearer: with many actors, finding one is two
-  /// cache misses.
+  /// Brings what comes soon nearer. A message of another worker lies in that worker's cache, and
+  /// with many actors finding a receiver is two cache misses.
   RK_FN RK_HOT void look_ahead(Source source) const {
 #if !defined(__CUDA_ARCH__)
-    if (source != Source::local) return;
-    const auto entry_of = [&](std::uint32_t ahead) -> const ActorEntry* {
-      const MessageView message = mailbox_.peek(Source::local, ahead);
-      if (!message) return nullptr;
-      const std::uint32_t index = message.header().dst.index();
-      return index < system_.actor_count ? &system_.actors[index] : nullptr;
-    };
-    if (const ActorEntry* entry = entry_of(6)) __builtin_prefetch(entry);
-    if (const ActorEntry* entry = entry_of(3)) {
-      __builtin_prefetch(entry->slot, 1);
-      __builtin_prefetch(reinterpret_cast<const std::byte*>(entry->slot) + 64, 1);
-    }
+    if (source == Source::inbox) mailbox_.prefetch_inbox(kAhead);
+    const MessageView message = mailbox_.peek(source, kAhead / 2);
+    if (!message) return;
+    const std::uint32_t index = message.header().dst.index();
+    if (index >= system_.actor_count) return;
+    const SlotHeader* slot = system_.actors[index].slot;
+    __builtin_prefetch(slot, 1);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(slot) + 64, 1);
 #endif
   }
   RK_FN RK_COLD bool next_stashed(Action& action) {
@@ -802,6 +799,7 @@ class Worker {
     MessageView message = action.message;
     SlotHeader* slot = action.slot;
     Source source = action.source;
+    bool is_roomy = false;
     for (std::uint32_t end = 0;;) {  // of the plain ones; 0: the action's own
       Context<Worker, Group> context(*this, group, *slot, message);
       const bool known = Program::dispatch(slot->type, message.header().tag, slot_state(slot),
@@ -818,29 +816,33 @@ class Worker {
       const bool is_done =
           finish(source, action.stash_position, message, *slot, context.outcome(), known);
       if constexpr (!Group::kIsSingle) return n;
-      if (end == 0) end = plain_end(n);
+      if (end == 0) {
+        if (!may_go_on(source)) return n;
+        end = kBurst;
+        is_roomy = has_room_for(kBurst) && (!Program::kAnySupervised || mailbox_.stash.empty());
+      }
       if (n >= end || !is_done) return n;
-      message = next_plain(source, slot);
+      message = next_plain(source, slot, is_roomy);
       if (!message) return n;
     }
   }
-  /// How far a burst may go on without another look at what is the same for all plain messages.
-  RK_FN RK_HOT std::uint32_t plain_end(std::uint32_t n) {
-    if (open() || run_state_ != RunState::running || fault_ != Fault::none ||
-        !mailbox_.stash.empty() || mailbox_.replays_left() != 0)
-      return n;
-    if (is_roomy(kBurst)) return kBurst;
-    return is_roomy(kBurst / 8) ? n + kBurst / 8 : n;
+  /// Whether a burst that handled a message from `source` may go on with plain ones: then nothing
+  /// comes before them but control messages. What lies in the stash had its look.
+  RK_FN RK_HOT bool may_go_on(Source source) const {
+    return !open() && run_state_ == RunState::running && fault_ == Fault::none &&
+           source != Source::stash && mailbox_.replays_left() == 0;
   }
   /// The next message, if it needs nothing but its handler; else none, and decide_next() takes it.
-  RK_FN RK_HOT MessageView next_plain(Source& source, SlotHeader*& slot) {
+  /// `is_roomy`: whatever handlers come, there is room.
+  RK_FN RK_HOT MessageView next_plain(Source& source, SlotHeader*& slot, bool is_roomy) {
     if (mailbox_.control_front() || telemetry_.due()) return {};
     const MessageView message = mailbox_.arrival(source);
     if (!message) return {};
     look_ahead(source);
     slot = find_own(message.header().dst);
     if (slot == nullptr || slot->stashed != 0 || (slot->flags & kSlotSuspended) != 0 ||
-        is_special(message) || message.header().epoch != static_cast<std::uint16_t>(epoch_))
+        is_special(message) || message.header().epoch != static_cast<std::uint16_t>(epoch_) ||
+        !(is_roomy || can_go(*slot, message, source)))
       return {};
     Program::Probe::popped(false);
     clock_.merge(hlc::Timestamp{message.header().hlc}, wall_);
@@ -1111,13 +1113,14 @@ class Worker {
   }
 
   static constexpr std::uint32_t kBurst = 64;
+  static constexpr std::uint32_t kAhead = 8;  ///< messages
   static constexpr std::uint32_t kLooksPerTurn = 16;
   static constexpr std::uint32_t kTimersPerTurn = 16;
   static constexpr std::uint32_t kPassedPerTurn = 64;
   static constexpr std::uint32_t kClockTurns = 16;
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;
-  static constexpr std::uint32_t kIdleTurns = 8;
+  static constexpr std::uint32_t kIdleTurns = 32;
   static constexpr std::int64_t kMaxCreditTicks = 200'000;
   static constexpr std::uint64_t kHeartbeatTicks = 50'000;
   /// What the worker itself may send when an actor with a Lifeline fails or dies: its supervisor

@@ -15,9 +15,9 @@
 //  3. `consumed` (the credit word) is stored with release after the last read of a slot; the
 //  producer's acquire load
 //     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value
-//     says "full". Every pop returns its credit at once: a consumer that saved credits up and then
-//     stopped looking would leave its producer waiting for ever, and a store to a line that nobody
-//     else reads costs nothing.
+//     says "full". A pop returns its credit at once: a consumer that saved credits up and then stopped
+//     looking would leave its producer waiting for ever. One that never stops, a worker, may save
+//     some up (take).
 //
 // The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
 // a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` and
@@ -152,9 +152,23 @@ class SpscConsumer {
   }
   /// Ends the reading of front() and returns its slot to the producers.
   RK_FN void pop() {
-    ++position_;
-    // release: our reads of the slot are over; pairs with the producers' acquire of the credit word
+    take();
+    return_credits();
+  }
+  /// pop() in two steps, for consumers that take many at a time and never stop looking while they
+  /// owe credits.
+  RK_FN void take() { ++position_; }
+  RK_FN void return_credits() {
+    // release: our reads of the slots are over; pairs with the producers' acquire of the credit word
     store_release<S>(words_->consumed, position_);
+    returned_ = position_;
+  }
+  [[nodiscard]] RK_FN std::uint64_t owed() const { return position_ - returned_; }
+  /// Asks for the slot `ahead` places behind front(), whether it is committed or not.
+  RK_FN void prefetch(std::uint64_t ahead) const {
+#if !defined(__CUDA_ARCH__)
+    __builtin_prefetch(&slots_.commit_word(position_ + ahead));
+#endif
   }
   RK_FN std::uint64_t position() const { return position_; }
 
@@ -162,6 +176,7 @@ class SpscConsumer {
   Slots slots_{};
   RingWords* words_ = nullptr;
   std::uint64_t position_ = 0;
+  std::uint64_t returned_ = 0;
 };
 
 /// One of several producers of an MPSC ring. Private to its thread; the ring's words are shared.

@@ -70,7 +70,7 @@ class Backoff {
 
  private:
   static constexpr std::uint32_t kSpins = 64;
-  static constexpr std::uint32_t kYields = 64;
+  static constexpr std::uint32_t kYields = 512;
   static constexpr std::uint32_t kSleepUs = 50;
   std::uint32_t round_ = 0;
 };
