@@ -36,6 +36,10 @@ class Mailbox {
 
   RK_FN MessageView control_front() const { return view(control_.front()); }
 
+  /// Whether another worker's message is there.
+  [[nodiscard]] RK_FN bool has_arrival() const {
+    return inbox_.front() != nullptr || control_.front() != nullptr;
+  }
   /// The next message that arrived, without taking it.
   RK_FN RK_HOT MessageView arrival(Source& source) {
     if (replayed_ < replay_count_) {

@@ -256,7 +256,8 @@ class Worker {
     telemetry_.idle();
     if (worked) return;
     if (!timers_.empty()) refresh_wall_clock();
-    backoff_.wait();
+    if (!may_handle()) return backoff_.wait();
+    backoff_.wait([this] { return mailbox_.has_arrival(); });
   }
 
   /// The next message of a burst.

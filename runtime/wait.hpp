@@ -49,6 +49,23 @@ class Backoff {
  public:
   RK_FN void reset() { round_ = 0; }
 
+  /// Ends early once `is_there()`, which is asked again and again in the spinning stage.
+  template <class IsThere>
+  RK_FN void wait(IsThere is_there) {
+#if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
+    if (round_ < kSpins) {
+      ++round_;
+      for (std::uint32_t n = 0; n < kLooks && !is_there(); ++n) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+      }
+      return;
+    }
+#endif
+    wait();
+  }
+
   RK_FN void wait() {
     ++round_;
 #if defined(__CUDA_ARCH__)
@@ -70,6 +87,7 @@ class Backoff {
 
  private:
   static constexpr std::uint32_t kSpins = 64;
+  static constexpr std::uint32_t kLooks = 16;
   static constexpr std::uint32_t kYields = 512;
   static constexpr std::uint32_t kSleepUs = 50;
   std::uint32_t round_ = 0;
