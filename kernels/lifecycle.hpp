@@ -98,8 +98,8 @@ class Lifecycle {
 
   /// A handler did not simply succeed. True if its message is dealt with.
   RK_FN RK_COLD static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
-                                     MessageView message, SlotHeader& slot,
-                                     HandlerOutcome outcome, bool known) {
+                                     MessageView message, SlotHeader& slot, HandlerOutcome outcome,
+                                     bool known) {
     if (!known) {
       // notices are for those who want them, but for one that is waited for
       if (message.header().tag == Failed::tag) kill_unanswered(w, message);

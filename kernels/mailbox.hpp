@@ -80,7 +80,9 @@ class Mailbox {
   /// Gives the places of handled messages back to their senders; between bursts, so that none stays
   /// here while the worker does something else.
   RK_FN void return_credits() {
-    if (inbox_.owed() != 0) inbox_.return_credits();
+    if (owed_ == 0) return;
+    inbox_.return_credits();
+    owed_ = 0;
   }
 
   /// Frees the place of a message that was handled or set aside. Not for the stash.
@@ -92,7 +94,7 @@ class Mailbox {
         break;
       case Source::inbox:
         inbox_.take();
-        if (inbox_.owed() >= kCredits) inbox_.return_credits();
+        if (++owed_ == kCredits) return_credits();
         turns_left_ -= turns_left_ != 0;
         break;
       case Source::replay: ++replayed_; break;
@@ -162,6 +164,7 @@ class Mailbox {
   std::uint64_t replay_count_ = 0;
   std::uint64_t replayed_ = 0;
   std::uint64_t cursor_[5] = {};
+  std::uint32_t owed_ = 0;  ///< credits of the inbox
   std::uint32_t turns_left_ = kTurns;
   bool is_local_turn_ = true;
 };

@@ -1069,7 +1069,8 @@ class Worker {
   /// What the worker waits for. Timers that are late wait for room themselves.
   [[nodiscard]] RK_FN Shortage told_shortage() const {
     if (timers_.first_due() == Timers<kSlotBytes>::kNever) return shortage_;
-    return shortage_ | (timer_waits_for_ == Shortage::none ? Shortage::until_due : timer_waits_for_);
+    return shortage_ |
+           (timer_waits_for_ == Shortage::none ? Shortage::until_due : timer_waits_for_);
   }
   RK_FN RK_COLD void publish_status() {
     if (telemetry_.publish_due() || run_state_ == RunState::stopping) {
@@ -1089,11 +1090,10 @@ class Worker {
     store_relaxed<Scope::system>(status.dead, dead_);
     store_relaxed<Scope::system>(status.live, live_);
     store_relaxed<Scope::system>(status.timers, static_cast<std::uint64_t>(timers_.size()));
-    // set aside, handled, or moved out of the outbox or the timer store: a worker that can do any of
-    // these is not stuck
-    store_relaxed<Scope::system>(
-        status.moved,
-        mailbox_.stash.total() + received_ + outbox_.left_total() + timers_.left_total());
+    // set aside, handled, or moved out of the outbox or the timer store: a worker that can do any
+    // of these is not stuck
+    store_relaxed<Scope::system>(status.moved, mailbox_.stash.total() + received_ +
+                                                   outbox_.left_total() + timers_.left_total());
     store_relaxed<Scope::system>(status.local, mailbox_.local.size() + mailbox_.replays_left());
     store_relaxed<Scope::system>(status.waits_for, outbox_.waits_for());
     // release: who acquires it sees a `moved` at least as new; pairs with describe_deadlock

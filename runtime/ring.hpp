@@ -108,10 +108,10 @@ class SpscProducer {
   /// Free slots, at least up to `wanted` if there are as many (re-reads the credits only when
   /// needed).
   RK_FN bool has_room(std::uint64_t wanted = 1) {
-    if (position_ + wanted - consumed_cache_ <= slots_.capacity()) return true;
+    if (position_ + wanted <= end_) return true;
     // acquire: the consumer is done reading below this; pairs with the release in SpscConsumer::pop
-    consumed_cache_ = load_acquire<S>(words_->consumed);
-    return position_ + wanted - consumed_cache_ <= slots_.capacity();
+    end_ = load_acquire<S>(words_->consumed) + slots_.capacity();
+    return position_ + wanted <= end_;
   }
   /// The slot to fill next. Precondition: has_room().
   RK_FN auto* claim() const { return slots_.slot(position_); }
@@ -127,7 +127,7 @@ class SpscProducer {
   Slots slots_{};
   RingWords* words_ = nullptr;
   std::uint64_t position_ = 0;
-  std::uint64_t consumed_cache_ = 0;
+  std::uint64_t end_ = 0;  ///< positions below it may be written, as far as it is known
 };
 
 /// The single consumer's end of an SPSC or MPSC ring. Private to its thread.
@@ -161,9 +161,7 @@ class SpscConsumer {
   RK_FN void return_credits() {
     // release: our reads of the slots are over; pairs with the producers' acquire of the credit word
     store_release<S>(words_->consumed, position_);
-    returned_ = position_;
   }
-  [[nodiscard]] RK_FN std::uint64_t owed() const { return position_ - returned_; }
   /// Asks for the slot `ahead` places behind front(), whether it is committed or not.
   RK_FN void prefetch(std::uint64_t ahead) const {
 #if !defined(__CUDA_ARCH__)
@@ -176,7 +174,6 @@ class SpscConsumer {
   Slots slots_{};
   RingWords* words_ = nullptr;
   std::uint64_t position_ = 0;
-  std::uint64_t returned_ = 0;
 };
 
 /// One of several producers of an MPSC ring. Private to its thread; the ring's words are shared.
