@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "host_lane.hpp"
+#include "idle_wait.hpp"
 #include "mail.hpp"
 
 namespace rk {
@@ -79,6 +80,7 @@ struct Runtime::Impl {
   void serve();
   void serve_until_stopped();
   bool pump();
+  void rest(bool is_asked);
   void checkpoint_turn();
   [[nodiscard]] std::uint32_t choose_parent();
   Result<void> begin_checkpoint();
@@ -136,6 +138,7 @@ struct Runtime::Impl {
   Result<void> wait_for_control(std::uint32_t version) const;
   Result<void> pause();
   Result<void> step(std::uint64_t messages);
+  Result<void> wait_until_settled(std::uint32_t step) const;
   [[nodiscard]] const ActorEntry* find(ActorId actor) const;
 
   std::unique_ptr<Executor> executor;
@@ -212,7 +215,12 @@ struct Runtime::Impl {
   std::vector<std::byte> read_bytes;
   std::mutex read_mutex;  ///< one read at a time
 
+  IdleWait idle;                           ///< the service thread's
+  std::atomic<std::uint32_t> steppers{0};  ///< calls of step() that wait for `settled`
+
   // service thread only
+  bool is_expecting = false;  ///< of the newest pump(): outputs, answers or room for the feed
+  bool may_be_over = false;   ///< the counters balance, but not every worker confirmed it yet
   std::uint64_t checkpoint_covers = 0;  ///< tickets the open checkpoint will satisfy
   std::uint64_t checkpoint_begun = 0;   ///< tickets some checkpoint was begun for
   bool cut_open = false;
