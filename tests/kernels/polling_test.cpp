@@ -88,6 +88,38 @@ TEST_P(Polled, StepPauseAndResumeDoNotWaitForTheNextLook) {
   expect_ok(runtime->stop());
 }
 
+TEST_P(Polled, AStepThatNothingCanUseUpEndsWhileAMessageWaitsForItsTime) {
+  auto runtime = make_runtime<Server, Client>(GetParam(), sleepy_options());
+  const auto servers = runtime->spawn<Server>(1, [](std::uint32_t, Server&) {});
+  ASSERT_TRUE(servers);
+  const auto clients = runtime->spawn<Client>(1, [&](std::uint32_t, Client& client) {
+    client.server = (*servers)[0];
+    client.deadline_us = 3'600'000'000ull;
+  });
+  ASSERT_TRUE(clients);
+  expect_ok(runtime->start(true));
+  expect_ok(runtime->send((*clients)[0], Begin{1}));
+  expect_ok(runtime->step(5));
+  let_rest();
+  // the deadline is in flight, so that the counters never balance
+  expect_ok(runtime->step(5));
+  let_rest();
+  expect_ok(runtime->step(5));
+  expect_ok(runtime->stop());
+  EXPECT_GT(runtime->stats().in_flight, 0u);
+}
+
+TEST_P(Polled, ARunThatIsOverAlreadyEnds) {
+  auto runtime = make_runtime<Server>(GetParam(), sleepy_options());
+  ASSERT_TRUE(runtime->spawn<Server>(3, [](std::uint32_t, Server&) {}));
+  expect_ok(runtime->start());
+  for (int i = 0; i < 3; ++i) {
+    let_rest();
+    expect_run(*runtime);
+  }
+  expect_ok(runtime->stop());
+}
+
 TEST_P(Polled, ACheckpointByTimeIsNotSleptThrough) {
   TempDir dir;
   RuntimeOptions options = sleepy_options(dir.path());
