@@ -51,7 +51,7 @@ class Backoff {
 
   /// Ends early once `is_there()`, which is asked again and again in the spinning stage.
   template <class IsThere>
-  RK_FN void wait(IsThere is_there) {
+  RK_FN void wait([[maybe_unused]] IsThere is_there) {
 #if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
     if (round_ < kSpins) {
       ++round_;
@@ -78,7 +78,10 @@ class Backoff {
       __builtin_ia32_pause();
 #endif
     } else if (round_ < kSpins + kYields) {
+      // where others compute, each yield costs one of their time slices: who sleeps is woken sooner
+      const auto before = std::chrono::steady_clock::now();
       std::this_thread::yield();
+      if (std::chrono::steady_clock::now() - before > kLongYield) round_ = kSpins + kYields;
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(kSleepUs));
     }
@@ -90,6 +93,9 @@ class Backoff {
   static constexpr std::uint32_t kLooks = 16;
   static constexpr std::uint32_t kYields = 512;
   static constexpr std::uint32_t kSleepUs = 50;
+#if !defined(__CUDA_ARCH__)
+  static constexpr std::chrono::microseconds kLongYield{500};
+#endif
   std::uint32_t round_ = 0;
 };
 
