@@ -24,6 +24,7 @@
 
 #include <ringkernel/checkpoint/directory.hpp>
 #include <ringkernel/runtime/executor.hpp>
+#include <ringkernel/runtime/polling.hpp>
 #include <ringkernel/runtime/system.hpp>
 
 #include <chrono>
@@ -46,6 +47,8 @@ struct DrainOptions {
   std::uint64_t staging_bytes = 4 * record_bytes(kMaxRecordPayload);
   std::uint32_t staging_buffers = 16;
   Compression compression{};  ///< of the shards; the writers' threads do the work
+  /// While no cut is open and no read expected: what comes then nobody waits for.
+  Polling polling{.longest = std::chrono::milliseconds(20)};
 };
 
 /// The host's part of a cut, taken under every host lane's lock.
@@ -104,6 +107,8 @@ class Drain {
   virtual void open(HostCut cut) = 0;
   /// A message that crossed the open cut in `worker`'s K2H ring, `message_slot_bytes` long.
   virtual void add_output(std::uint32_t worker, std::span<const std::byte> message) = 0;
+  /// A host read was asked for: the drain looks for its reply without long pauses. Any thread.
+  virtual void expect_read() = 0;
   /// True once every record of the open cut arrived: the host may close it. Cheap.
   [[nodiscard]] virtual bool streamed() const = 0;
   /// Gives the open cut up, whatever its state short of durable; its outcome becomes `error`. A

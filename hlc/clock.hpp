@@ -34,16 +34,21 @@ inline constexpr std::uint64_t kDefaultMaxDriftUs = 60'000'000;
 struct WorkerClock {
   Timestamp last;
 
-  /// Stamp of a local or send event. `wall_us`: microseconds since 1970.
-  RK_FN RK_HOT constexpr Timestamp tick(std::uint64_t wall_us) {
-    last = later_of(Timestamp{last.word + 1}, at_wall(wall_us));
+  /// Stamp of a local or send event. `wall`: at_wall() of the physical time.
+  RK_FN RK_HOT constexpr Timestamp tick(Timestamp wall) {
+    last = later_of(Timestamp{last.word + 1}, wall);
     return last;
   }
+  /// `wall_us`: microseconds since 1970.
+  RK_FN RK_HOT constexpr Timestamp tick(std::uint64_t wall_us) { return tick(at_wall(wall_us)); }
 
   /// Stamp of the receipt of a message stamped `received`; greater than both.
-  RK_FN RK_HOT constexpr Timestamp merge(Timestamp received, std::uint64_t wall_us) {
-    last.word = later_of(later_of(last, received), at_wall(wall_us)).word + 1;
+  RK_FN RK_HOT constexpr Timestamp merge(Timestamp received, Timestamp wall) {
+    last.word = later_of(later_of(last, received), wall).word + 1;
     return last;
+  }
+  RK_FN RK_HOT constexpr Timestamp merge(Timestamp received, std::uint64_t wall_us) {
+    return merge(received, at_wall(wall_us));
   }
 
   /// Every later stamp will exceed `at_least`. Never moves the clock back.

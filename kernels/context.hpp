@@ -405,9 +405,9 @@ class Context {
   Worker& worker_;
   Group& group_;
   SlotHeader& slot_;
-  const MessageView& message_;
+  const MessageView message_;
   std::byte* stage_;
-  Budget left_{};
+  Budget left_;  ///< granted before the handler runs
   HandlerOutcome outcome_{};
   std::uint32_t staged_ = 0;
 };

@@ -2,7 +2,7 @@
 // the commands that ask for them. All of it is rare beside messages and runs on lane 0.
 //
 // Invariants:
-//  1. A slot's save unit is saved before anything here changes it (Worker::ensure_saved).
+//  1. A slot's save unit is saved before anything here changes it (CutShare::ensure_saved).
 //  2. A failed actor is suspended with the state it restarts from, before its supervisor is told.
 //  So a cut never holds a half-changed state.
 //  3. Every Failed is answered: by its supervisor's command or, if there is none any more or it
@@ -23,6 +23,7 @@ class Lifecycle {
  public:
   using Action = typename Worker::Action;
   using Program = typename Worker::Types;
+  using Cut = typename Worker::Cut;
 
   /// A free place of the type, emptied and alive, but for its state; null if there is none.
   RK_FN static SlotHeader* take_place(Worker& w, std::uint32_t type) {
@@ -31,7 +32,7 @@ class Lifecycle {
     const std::uint32_t index = pool.free[--pool.count];
     ActorEntry& entry = w.system_.actors[index];
     SlotHeader& slot = *entry.slot;
-    w.ensure_saved(slot);
+    Cut::ensure_saved(w, slot);
     const std::uint32_t generation =
         slot.id.generation() + ((slot.flags & kSlotGrave) != 0 ? 1 : 0);
     slot.id = ActorId::make(index, generation);
@@ -65,7 +66,7 @@ class Lifecycle {
 
   /// The actor is no more: its links and watchers hear of it, its place becomes a grave.
   RK_FN RK_COLD static void end(Worker& w, SlotHeader& slot, std::uint32_t code) {
-    w.ensure_saved(slot);
+    Cut::ensure_saved(w, slot);
     if constexpr (Program::kAnyLifeline) tell_links(w, slot, code);
     slot.flags = kSlotFree | kSlotGrave;
     slot.stashed = 0;
@@ -98,15 +99,15 @@ class Lifecycle {
 
   /// A handler did not simply succeed. True if its message is dealt with.
   RK_FN RK_COLD static bool conclude(Worker& w, Source source, std::uint64_t stash_position,
-                                     const MessageView& message, SlotHeader& slot,
-                                     const HandlerOutcome& outcome, bool known) {
+                                     MessageView message, SlotHeader& slot, HandlerOutcome outcome,
+                                     bool known) {
     if (!known) {
       // notices are for those who want them, but for one that is waited for
       if (message.header().tag == Failed::tag) kill_unanswered(w, message);
       if (message.header().tag >= kFirstLibraryTag && is_notice(message.header().tag)) return false;
       bury(w, message, DeadReason::refused);
       w.count_received(message);
-      w.leave(source, stash_position, &slot);
+      Worker::Mail::leave(w, source, stash_position, &slot);
       return true;
     }
     if (outcome.fault == Fault::none) return false;
@@ -122,7 +123,7 @@ class Lifecycle {
   RK_FN RK_COLD static void obey(Worker& w, const Action& action) {
     const MessageView message = action.message;
     SingleGroup alone;
-    if (action.crossed && !planted(Mutant::skip_message_record)) w.record(alone, message);
+    if (action.crossed && !planted(Mutant::skip_message_record)) Cut::record(w, alone, message);
     const MessageHeader& header = message.header();
     const auto tag = static_cast<CommandTag>(header.tag);
     if ((header.flags & kFlagSystem) == 0) {
@@ -136,7 +137,7 @@ class Lifecycle {
     }
     w.count_received(message);
     // an answer that waited until its ask was over: its receiver may live, and counts what waits
-    w.leave(action.source, action.stash_position, action.slot);
+    Worker::Mail::leave(w, action.source, action.stash_position, action.slot);
   }
 
   /// `saved` copies follow their slots when these are saved. Actors that failed already lie there
@@ -204,7 +205,7 @@ class Lifecycle {
         bury(w, message, DeadReason::poisoned);
       }
       w.count_received(message);
-      w.leave(source, stash_position, &slot);
+      Worker::Mail::leave(w, source, stash_position, &slot);
     } else if (source == Source::stash) {
       w.mailbox_.stash.start_over();
     } else {
@@ -230,7 +231,7 @@ class Lifecycle {
       case CommandTag::resume:
       case CommandTag::suspend: return set_suspended(w, slot, tag);
       case CommandTag::link: {
-        w.ensure_saved(slot);
+        Cut::ensure_saved(w, slot);
         slot.touched_epoch = w.epoch_;
         // a full table is as good as a dead peer: the other side must not wait for news for ever
         if (!add_link(slot, Link{command.actor, static_cast<LinkKind>(command.value)}))
@@ -238,7 +239,7 @@ class Lifecycle {
         return;
       }
       case CommandTag::unlink:
-        w.ensure_saved(slot);
+        Cut::ensure_saved(w, slot);
         slot.touched_epoch = w.epoch_;
         return remove_link(slot, Link{command.actor, static_cast<LinkKind>(command.value)});
       case CommandTag::down: return hear_of_death(w, message, slot);
@@ -246,7 +247,7 @@ class Lifecycle {
     }
   }
   RK_FN static void set_suspended(Worker& w, SlotHeader& slot, CommandTag tag) {
-    w.ensure_saved(slot);
+    Cut::ensure_saved(w, slot);
     slot.touched_epoch = w.epoch_;
     if (tag == CommandTag::suspend) {
       slot.flags |= kSlotSuspended;
@@ -269,7 +270,7 @@ class Lifecycle {
   RK_FN static void hear_of_death(Worker& w, const MessageView& message, SlotHeader& slot) {
     const Command command = command_of(message);
     const auto kind = static_cast<LinkKind>(command.value);
-    w.ensure_saved(slot);
+    Cut::ensure_saved(w, slot);
     slot.touched_epoch = w.epoch_;
     remove_link(slot, Link{command.actor, kind});
     if (kind == LinkKind::link) {

@@ -38,6 +38,10 @@ class Mailbox {
 
   RK_FN MessageView control_front() const { return view(control_.front()); }
 
+  /// Whether another worker's message is there.
+  [[nodiscard]] RK_FN bool has_arrival() const {
+    return inbox_.front() != nullptr || control_.front() != nullptr;
+  }
   /// The next message that arrived, without taking it.
   RK_FN RK_HOT MessageView arrival(Source& source) {
     if (replayed_ < replay_count_) {
@@ -71,6 +75,18 @@ class Mailbox {
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
 
+  /// Asks for the message `ahead` places behind the front of the inbox, whether it is there yet or
+  /// not.
+  RK_FN void prefetch_inbox(std::uint32_t ahead) const { inbox_.prefetch(ahead); }
+
+  /// Gives the places of handled messages back to their senders; between bursts, so that none stays
+  /// here while the worker does something else.
+  RK_FN void return_credits() {
+    if (owed_ == 0) return;
+    inbox_.return_credits();
+    owed_ = 0;
+  }
+
   /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN RK_HOT void finish(Source source) {
     switch (source) {
@@ -79,7 +95,8 @@ class Mailbox {
         turns_left_ -= turns_left_ != 0;
         break;
       case Source::inbox:
-        inbox_.pop();
+        inbox_.take();
+        if (++owed_ == kCredits) return_credits();
         turns_left_ -= turns_left_ != 0;
         break;
       case Source::replay: ++replayed_; break;
@@ -182,6 +199,9 @@ class Mailbox {
  private:
   static constexpr std::uint32_t kSweepSteps = 64;
   static constexpr std::uint32_t kTurns = 16;
+  /// Places of the inbox are given back so many at a time: senders that wait for one read the word
+  /// again and again.
+  static constexpr std::uint32_t kCredits = 16;
 
   RK_FN static MessageView view(std::byte* slot) { return {slot, SlotBytes}; }
   RK_FN MessageView place(Source source, std::uint64_t at) const {
@@ -209,6 +229,7 @@ class Mailbox {
   std::uint64_t replay_slots_ = 0;
   std::uint64_t replayed_ = 0;
   std::uint64_t cursor_[5] = {};
+  std::uint32_t owed_ = 0;  ///< credits of the inbox
   std::uint32_t turns_left_ = kTurns;
   bool is_local_turn_ = true;
 };

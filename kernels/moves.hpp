@@ -96,7 +96,7 @@ class Moves {
       done(w);
     }
     if (w.run_state_ != RunState::moving) return false;
-    if (w.worth_publishing()) w.publish_status();
+    if (Worker::Report::is_due(w)) Worker::Report::publish(w);
     w.backoff_.wait();
     return true;
   }
@@ -145,7 +145,7 @@ class Moves {
   }
   RK_FN static void done(Worker& w) {
     w.move_.done = w.move_.request;
-    w.publish_status();
+    Worker::Report::publish(w);
   }
 
   RK_FN static bool is_to(const MessageView& message, std::uint32_t index) {
@@ -187,7 +187,7 @@ class Moves {
     for_each_place(w, [&](const MessageView& m) { block.place_mail += is_to(m, block.place); });
     block.elders = mailbox.elders_end();
     block.elder_room = mailbox.elder_room() > own ? mailbox.elder_room() - own : 0;
-    const std::uint64_t kept = 2 * w.stash_reserve(Source::inbox);
+    const std::uint64_t kept = 2 * Worker::Mail::stash_reserve(w, Source::inbox);
     block.stash_room = mailbox.stash.room() > kept ? mailbox.stash.room() - kept : 0;
     block.control_room = w.outbox_.control_room(w.index_);
     block.timer_room = w.system_.capacity.timer_slots - w.timers_.size();

@@ -3,10 +3,11 @@
 // Cost: a handler adds to two counters and stores which message it has, all in lines that only this
 // worker writes. How long a message waited and how long its handler took is measured with a fresh
 // clock for
-//   - every message that found its worker idle: the worker has the time;
+//   - messages that found their worker idle: all of them where they are far apart. An answer that
+//     is waited for should not wait for three clocks as well;
 //   - one in about kSampleGap of those that queued, at distances drawn at random so that no pattern
 //     hides from them; all of them where handlers are long, beside which the clock costs nothing.
-// The former count once. One of the latter counts for all that queued since the one before it.
+// A sample counts for all of its kind since the one before it.
 //
 // Lane 0 only. Without a block (telemetry switched off) every call returns at once.
 #pragma once
@@ -15,6 +16,7 @@
 #include <ringkernel/runtime/atomic.hpp>
 #include <ringkernel/runtime/system.hpp>
 #include <ringkernel/runtime/telemetry_block.hpp>
+#include <ringkernel/runtime/wait.hpp>
 
 #include <cstdint>
 
@@ -40,6 +42,8 @@ class TelemetryWriter {
   static constexpr std::uint32_t kSampleGap = 128;
   /// A sample may cost this part of the time it stands for, whatever the handlers take.
   static constexpr std::uint64_t kSampleWorthNs = 8'192;
+  /// Between two samples of messages that found the worker idle.
+  static constexpr std::uint64_t kIdleSampleTicks = 25'000;
   static constexpr std::uint32_t kStatuses = 16;
 
   TelemetryWriter() = default;
@@ -57,24 +61,30 @@ class TelemetryWriter {
   // ---------------------------------------------------------------------------------------
 
   /// Whether the next handler is measured: the worker's clock should then be fresh.
-  [[nodiscard]] RK_FN bool due() const { return on() && (found_idle_ || gap_ + 1 >= next_gap_); }
+  [[nodiscard]] RK_FN RK_HOT bool due() const {
+    if (!on()) return false;
+    return found_idle_ ? ticks() - idle_sampled_at_ >= kIdleSampleTicks : gap_ + 1 >= next_gap_;
+  }
   /// The worker found nothing to do.
   RK_FN void idle() { found_idle_ = true; }
 
-  /// A message is about to be handled; `slot` null: nobody has its receiver's id. `now` is the
-  /// worker's clock after it merged the message's stamp.
+  /// A message that queued is about to be handled and not measured. `now` is the worker's clock
+  /// after it merged the message's stamp. Precondition: a message was handled since idle(), and not
+  /// due().
+  RK_FN RK_HOT void note(const MessageHeader& header, std::uint32_t type, hlc::Timestamp now) {
+    if (!on()) return;
+    run(header, type, now);
+    ++gap_;
+  }
+  /// The same for any message; `slot` null: nobody has its receiver's id.
   RK_FN void begin(const MessageHeader& header, const SlotHeader* slot, hlc::Timestamp now) {
     if (!on()) return;
-    const std::uint32_t row = slot == nullptr ? no_type_ : slot->type;
-    row_ = rows_ + row;
-    set(head_->running_hlc, header.hlc);
-    set(head_->running_since_us, now.physical_us());
-    set(head_->running, TelemetryMessage::pack(header.dst, row, header.tag));
-    sampling_ = false;
+    sampling_ = slot != nullptr && due();
+    run(header, slot == nullptr ? no_type_ : slot->type, now);
     if (slot == nullptr) return;
     is_queued_ = !found_idle_;
     found_idle_ = false;
-    sampling_ = !is_queued_ || ++gap_ >= next_gap_;
+    ++(is_queued_ ? gap_ : idle_gap_);
     if (!sampling_ || (header.flags & kFlagReplayed) != 0) return;
     const std::uint64_t waited_us = now.physical_us() - hlc::Timestamp{header.hlc}.physical_us();
     add(row_->latency_us, waited_us * weight());
@@ -85,21 +95,24 @@ class TelemetryWriter {
     if (sampling_) entered_ns_ = monotonic_ns();
   }
   RK_FN void left() {
-    if (sampling_) take_sample(monotonic_ns() - entered_ns_);
+    if (!sampling_) return;
+    take_sample(monotonic_ns() - entered_ns_);
+    sampling_ = false;
   }
   /// The handler has returned and sent `sends`.
-  RK_FN void handled(std::uint32_t sends, bool failed) {
+  RK_FN RK_HOT void handled(std::uint32_t sends, bool failed) {
     if (!on()) return;
     add(row_->handled, 1);
-    if (sends != 0) add(row_->sends, sends);
+    add(row_->sends, sends);
     if (failed) add(row_->failures, 1);
-    set(head_->running, 0);
+  }
+  /// No handler runs until the next message.
+  RK_FN void rests() {
+    if (on()) set(head_->running, 0);
   }
   /// Instead of handled(): the message is a dead letter. `slot` null: nobody has the receiver's id.
   RK_FN void dead_letter(const SlotHeader* slot) {
-    if (!on()) return;
-    add(rows_[slot == nullptr ? no_type_ : slot->type].dead_letters, 1);
-    set(head_->running, 0);
+    if (on()) add(rows_[slot == nullptr ? no_type_ : slot->type].dead_letters, 1);
   }
   /// The running handler sent a message to an id that nobody has.
   RK_FN void dead_on_sending() {
@@ -151,11 +164,21 @@ class TelemetryWriter {
   }
   RK_FN static void add(std::uint64_t& word, std::uint64_t value) { set(word, word + value); }
 
-  [[nodiscard]] RK_FN std::uint32_t weight() const { return is_queued_ ? gap_ : 1; }
+  RK_FN RK_HOT void run(const MessageHeader& header, std::uint32_t row, hlc::Timestamp now) {
+    row_ = rows_ + row;
+    set(head_->running_hlc, header.hlc);
+    set(head_->running_since_us, now.physical_us());
+    set(head_->running, TelemetryMessage::pack(header.dst, row, header.tag));
+  }
+  [[nodiscard]] RK_FN std::uint32_t weight() const { return is_queued_ ? gap_ : idle_gap_; }
   RK_FN void take_sample(std::uint64_t ns) {
     add(row_->handler_ns, ns * weight());
     add(row_->duration[histogram_bucket(ns)], weight());
-    if (!is_queued_) return;
+    if (!is_queued_) {
+      idle_gap_ = 0;
+      idle_sampled_at_ = ticks();
+      return;
+    }
     gap_ = 0;
     std::uint64_t mean = kSampleWorthNs / (ns + 1);
     mean = mean < 1 ? 1 : mean > kSampleGap ? kSampleGap : mean;
@@ -171,7 +194,9 @@ class TelemetryWriter {
   std::uint32_t no_type_ = 0;
   RingWords* inbox_words_ = nullptr;
   std::uint64_t entered_ns_ = 0;
-  std::uint32_t gap_ = 0;  ///< messages that queued, since the newest sample of them
+  std::uint32_t gap_ = 0;       ///< messages that queued, since the newest sample of them
+  std::uint32_t idle_gap_ = 0;  ///< messages that found the worker idle, the same
+  std::uint64_t idle_sampled_at_ = 0;
   std::uint32_t next_gap_ = 1;
   std::uint32_t random_ = 1;
   std::uint32_t statuses_ = 0;

@@ -15,9 +15,9 @@
 //  3. `consumed` (the credit word) is stored with release after the last read of a slot; the
 //  producer's acquire load
 //     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value
-//     says "full". Every pop returns its credit at once: a consumer that saved credits up and then
-//     stopped looking would leave its producer waiting for ever, and a store to a line that nobody
-//     else reads costs nothing.
+//     says "full". A pop returns its credit at once: a consumer that saved credits up and then stopped
+//     looking would leave its producer waiting for ever. One that never stops, a worker, may save
+//     some up (take).
 //
 // The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
 // a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` and
@@ -108,10 +108,10 @@ class SpscProducer {
   /// Free slots, at least up to `wanted` if there are as many (re-reads the credits only when
   /// needed).
   RK_FN bool has_room(std::uint64_t wanted = 1) {
-    if (position_ + wanted - consumed_cache_ <= slots_.capacity()) return true;
+    if (position_ + wanted <= end_) return true;
     // acquire: the consumer is done reading below this; pairs with the release in SpscConsumer::pop
-    consumed_cache_ = load_acquire<S>(words_->consumed);
-    return position_ + wanted - consumed_cache_ <= slots_.capacity();
+    end_ = load_acquire<S>(words_->consumed) + slots_.capacity();
+    return position_ + wanted <= end_;
   }
   /// The slot to fill next. Precondition: has_room().
   RK_FN auto* claim() const { return slots_.slot(position_); }
@@ -127,7 +127,7 @@ class SpscProducer {
   Slots slots_{};
   RingWords* words_ = nullptr;
   std::uint64_t position_ = 0;
-  std::uint64_t consumed_cache_ = 0;
+  std::uint64_t end_ = 0;  ///< positions below it may be written, as far as it is known
 };
 
 /// The single consumer's end of an SPSC or MPSC ring. Private to its thread.
@@ -145,12 +145,28 @@ class SpscConsumer {
     return load_acquire<S>(slots_.commit_word(position)) == position + 1 ? slots_.slot(position)
                                                                          : nullptr;
   }
-  RK_FN SlotPointer front() const { return peek(position_); }
+  RK_FN SlotPointer front() const {
+    // acquire: as in peek
+    return load_acquire<S>(slots_.commit_word(position_)) == position_ + 1 ? slots_.slot(position_)
+                                                                          : nullptr;
+  }
   /// Ends the reading of front() and returns its slot to the producers.
   RK_FN void pop() {
-    ++position_;
-    // release: our reads of the slot are over; pairs with the producers' acquire of the credit word
+    take();
+    return_credits();
+  }
+  /// pop() in two steps, for consumers that take many at a time and never stop looking while they
+  /// owe credits.
+  RK_FN void take() { ++position_; }
+  RK_FN void return_credits() {
+    // release: our reads of the slots are over; pairs with the producers' acquire of the credit word
     store_release<S>(words_->consumed, position_);
+  }
+  /// Asks for the slot `ahead` places behind front(), whether it is committed or not.
+  RK_FN void prefetch(std::uint64_t ahead) const {
+#if !defined(__CUDA_ARCH__)
+    __builtin_prefetch(&slots_.commit_word(position_ + ahead));
+#endif
   }
   RK_FN std::uint64_t position() const { return position_; }
 

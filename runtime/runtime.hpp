@@ -18,6 +18,7 @@
 #include <ringkernel/runtime/executor.hpp>
 #include <ringkernel/runtime/library_message.hpp>
 #include <ringkernel/runtime/metrics.hpp>
+#include <ringkernel/runtime/polling.hpp>
 #include <ringkernel/runtime/result.hpp>
 #include <ringkernel/runtime/slot.hpp>
 #include <ringkernel/runtime/subscription.hpp>
@@ -109,6 +110,7 @@ struct RuntimeOptions {
   /// says who waits. 0: never.
   std::chrono::nanoseconds stall_deadline = std::chrono::seconds(60);
   bool telemetry = true;  ///< workers count what telemetry() tells; see docs/telemetry.md
+  Polling polling{};      ///< of the host's threads while nothing comes
   RebalanceOptions rebalance{};
   CheckpointOptions checkpoint{};
 };

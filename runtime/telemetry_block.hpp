@@ -43,7 +43,7 @@ struct TelemetryMessage {
 
 struct alignas(64) TelemetryHead {
   // of the message whose handler runs
-  std::uint64_t running;           ///< TelemetryMessage; 0 between handlers
+  std::uint64_t running;           ///< TelemetryMessage; 0 between bursts of them
   std::uint64_t running_hlc;       ///< its stamp
   std::uint64_t running_since_us;  ///< the worker's clock when the handler began
   // when the worker last looked: with one status in some

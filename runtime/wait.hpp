@@ -49,6 +49,23 @@ class Backoff {
  public:
   RK_FN void reset() { round_ = 0; }
 
+  /// Ends early once `is_there()`, which is asked again and again in the spinning stage.
+  template <class IsThere>
+  RK_FN void wait([[maybe_unused]] IsThere is_there) {
+#if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
+    if (round_ < kSpins) {
+      ++round_;
+      for (std::uint32_t n = 0; n < kLooks && !is_there(); ++n) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+      }
+      return;
+    }
+#endif
+    wait();
+  }
+
   RK_FN void wait() {
     ++round_;
 #if defined(__CUDA_ARCH__)
@@ -61,7 +78,10 @@ class Backoff {
       __builtin_ia32_pause();
 #endif
     } else if (round_ < kSpins + kYields) {
+      // where others compute, each yield costs one of their time slices: who sleeps is woken sooner
+      const auto before = std::chrono::steady_clock::now();
       std::this_thread::yield();
+      if (std::chrono::steady_clock::now() - before > kLongYield) round_ = kSpins + kYields;
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(kSleepUs));
     }
@@ -70,8 +90,12 @@ class Backoff {
 
  private:
   static constexpr std::uint32_t kSpins = 64;
-  static constexpr std::uint32_t kYields = 64;
+  static constexpr std::uint32_t kLooks = 16;
+  static constexpr std::uint32_t kYields = 512;
   static constexpr std::uint32_t kSleepUs = 50;
+#if !defined(__CUDA_ARCH__)
+  static constexpr std::chrono::microseconds kLongYield{500};
+#endif
   std::uint32_t round_ = 0;
 };
 

@@ -50,7 +50,7 @@ void DrainThreads::open(HostCut cut) {
       outcome_ = unexpected(begun.error());
     }
   }
-  bell_.notify_one();
+  idle_.ring();
 }
 
 void DrainThreads::add_output(std::uint32_t worker, std::span<const std::byte> message) {
@@ -91,7 +91,7 @@ void DrainThreads::stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  bell_.notify_one();
+  idle_.ring();
   if (thread_.joinable()) {
     thread_.join();
   } else {

@@ -3,16 +3,12 @@
 #include <ringkernel/checkpoint/src/drain_threads.hpp>
 
 namespace rk::checkpoint {
-namespace {
-
-/// How long the idle drain sleeps; a host read may wait this long, a new cut wakes it.
-constexpr std::chrono::microseconds kIdleSleep{100};
-
-}  // namespace
 
 void DrainThreads::run() {
   Backoff backoff;
+  idle_.reset(IdleWait::Clock::now());
   while (true) {
+    const bool is_asked = idle_.take_ring();  // first: what is asked for later rings again
     take_orders();
     bool worked = false;
     try {
@@ -28,11 +24,11 @@ void DrainThreads::run() {
       const std::lock_guard lock(mutex_);
       if (stopping_ && !ordered_) break;
     }
-    if (worked) {
+    if (worked || is_asked) {
       backoff.reset();
-    } else {
-      wait(backoff);
+      idle_.reset(IdleWait::Clock::now());
     }
+    if (!worked) wait(backoff);
   }
   if (cut_) {
     cut_->give_up({ErrorCode::closed, 0, "the system stopped before the checkpoint was complete"});
@@ -43,8 +39,10 @@ void DrainThreads::run() {
 
 void DrainThreads::wait(Backoff& backoff) {
   if (cut_) return backoff.wait();
-  std::unique_lock lock(mutex_);
-  bell_.wait_for(lock, kIdleSleep, [this] { return stopping_ || ordered_ != nullptr; });
+  const auto now = IdleWait::Clock::now();
+  // relaxed: whoever sets it rings, and that was taken
+  if (is_read_expected_.load(std::memory_order_relaxed)) idle_.reset(now);
+  idle_.wait(idle_.pause(now));
 }
 
 void DrainThreads::take_orders() {
@@ -140,6 +138,7 @@ DrainThreads::Parsed DrainThreads::parse(DrainStream& stream, Bytes stretch) {
 void DrainThreads::reply(DrainStream& stream, const RecordHeader& header, Bytes payload) {
   try {
     stream.take_read(header, payload, read_sink_);
+    is_read_expected_.store(false, std::memory_order_relaxed);  // relaxed: a hint for wait()
   } catch (const std::exception& exception) {
     if (cut_)
       cut_->give_up(

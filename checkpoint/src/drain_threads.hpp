@@ -6,9 +6,10 @@
 #include <ringkernel/checkpoint/drain.hpp>
 #include <ringkernel/checkpoint/src/drain_stream.hpp>
 #include <ringkernel/checkpoint/src/drain_writer.hpp>
+#include <ringkernel/runtime/src/idle_wait.hpp>
 #include <ringkernel/runtime/wait.hpp>
 
-#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 namespace rk::checkpoint {
@@ -26,6 +27,7 @@ class DrainThreads final : public Drain {
         workers_(system.worker_count),
         slot_bytes_(system.message_slot_bytes),
         max_payload_bytes_(max_payload_bytes),
+        idle_(options.polling),
         opened_epoch_(system.base_epoch) {
     const std::uint64_t ring_bytes = system.capacity.snapshot_ring_bytes;
     for (std::uint32_t index = 0; index < workers_; ++index) {
@@ -47,6 +49,10 @@ class DrainThreads final : public Drain {
   void open(HostCut cut) override;
   void add_output(std::uint32_t worker, std::span<const std::byte> message) override;
   [[nodiscard]] bool streamed() const override { return streamed_.load(std::memory_order_acquire); }
+  void expect_read() override {
+    is_read_expected_.store(true, std::memory_order_relaxed);  // relaxed: the bell publishes it
+    idle_.ring();
+  }
   void abandon(Error error) override;
   [[nodiscard]] std::optional<Result<CutReport>> take_outcome() override;
   [[nodiscard]] bool idle() const override { return !busy_; }
@@ -89,8 +95,9 @@ class DrainThreads final : public Drain {
   std::vector<std::unique_ptr<DrainWriter>> writers_;
   std::thread thread_;
 
-  std::mutex mutex_;  // covers the next five
-  std::condition_variable bell_;
+  IdleWait idle_;  // the drain thread's
+  std::atomic<bool> is_read_expected_{false};
+  std::mutex mutex_;                  // covers the next four
   std::shared_ptr<OpenCut> ordered_;  // opened, not yet taken up by the drain thread
   std::uint32_t ordered_epoch_ = 0;
   std::optional<Result<CutReport>> outcome_;

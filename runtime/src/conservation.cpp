@@ -65,7 +65,7 @@ std::string Runtime::Impl::describe_deadlock() const {
   for (std::uint32_t w = 0; w < workers; ++w) {
     WorkerStatus& status = *system.workers[w].status;
     Node& node = nodes[w];
-    // acquire: `moved` read next is at least as new; pairs with the worker's publish_status
+    // acquire: `moved` read next is at least as new; pairs with StatusReport::publish
     node.shortage = static_cast<Shortage>(load_acquire<Scope::system>(status.shortage));
     if (load_relaxed<Scope::system>(status.moved) != marks[w].moved) return {};
     node.waits_for = load_relaxed<Scope::system>(status.waits_for);

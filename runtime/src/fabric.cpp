@@ -44,6 +44,7 @@ void Runtime::ask_bytes(ActorId to, std::uint8_t tag, const std::byte* payload, 
   auto sent = impl.lane->send(
       {.to = to, .tag = tag, .kind = MessageKind::ask, .correlation = correlation}, payload, bytes);
   if (!sent) impl.asks.settle(correlation, unexpected(sent.error()));
+  impl.idle.ring();
 }
 
 void Runtime::spawn_bytes(std::uint64_t type_hash, std::uint8_t tag, const std::byte* payload,
@@ -76,6 +77,7 @@ void Runtime::spawn_bytes(std::uint64_t type_hash, std::uint8_t tag, const std::
                                .due = *type | std::uint64_t{tag} << 32},
                               payload, bytes);
   if (!sent) impl.asks.settle(correlation, unexpected(sent.error()));
+  impl.idle.ring();
 }
 
 std::shared_ptr<detail::OutputQueue> Runtime::subscribe_bytes(std::uint8_t tag,
@@ -91,6 +93,7 @@ Result<void> Runtime::kill(ActorId actor, std::uint32_t code) {
     return fail(ErrorCode::closed, "kill() needs running workers: start() or run() first");
   const Command command{.code = code};
   const std::lock_guard lock(impl.lane->mutex);
+  impl.idle.ring();
   return impl.lane->send({.to = actor,
                           .tag = static_cast<std::uint8_t>(CommandTag::kill),
                           .flags = kFlagControl | kFlagSystem},
@@ -121,6 +124,7 @@ Result<void> Runtime::replay(const DeadLetter& letter) {
     return fail(ErrorCode::invalid_argument,
                 "only messages of this program can be sent again, no commands");
   const std::lock_guard lock(impl.lane->mutex);
+  impl.idle.ring();
   return impl.lane->send({.to = letter.to, .tag = letter.tag}, letter.payload.data(),
                          static_cast<std::uint32_t>(letter.payload.size()));
 }

@@ -46,6 +46,7 @@ class Asks {
   [[nodiscard]] std::uint32_t newest() const { return newest_; }
   /// Numbers go on after those of the run that is continued.
   void restore(std::uint32_t newest) { newest_ = newest; }
+  [[nodiscard]] bool empty() const { return pending_.empty(); }
   void add(std::uint32_t correlation, Clock::time_point deadline, Answer answer);
   /// False if nobody waits for it.
   bool settle(std::uint32_t correlation, Result<std::vector<std::byte>> answer);

@@ -88,6 +88,7 @@ Result<void> Runtime::move_actor(ActorId actor, std::uint32_t worker,
     if (impl.moves_closed) return fail(ErrorCode::closed, "the runtime is stopping");
     impl.moves.push_back(std::move(order));
   }
+  impl.idle.ring();
   return outcome.get();
 }
 

@@ -9,7 +9,8 @@
 namespace rk {
 namespace {
 
-constexpr auto kPoll = std::chrono::milliseconds(2);
+/// The service thread tells what there is to know; this is for the case that it cannot any more.
+constexpr std::chrono::nanoseconds kLongestWait = std::chrono::milliseconds(50);
 constexpr auto kFirstSaveRetry = std::chrono::seconds(1);
 constexpr auto kLongestSaveRetry = std::chrono::minutes(1);
 
@@ -28,7 +29,7 @@ Result<RunReport> Runtime::run(RunOptions options) {
     const std::lock_guard lock(impl.mutex);
     impl.quiescent = false;
   }
-  (void)impl.set_run_state(RunState::running);
+  (void)impl.set_run_state(RunState::running);  // rings, too: `quiescent` is to be found out anew
   const auto began = Impl::Clock::now();
   RunReport report;
   {
@@ -40,17 +41,21 @@ Result<RunReport> Runtime::run(RunOptions options) {
         break;
       }
       if (impl.quiescent && options.until_quiescent) break;
+      auto wait = kLongestWait;
       if (options.max_walltime.count() > 0) {
         const auto margin = saves
                                 ? checkpoint::stop_margin(options.max_walltime, options.save_margin,
                                                           impl.totals.longest_checkpoint)
                                 : std::chrono::nanoseconds(0);
-        if (Impl::Clock::now() - began >= options.max_walltime - margin) {
+        const std::chrono::nanoseconds left =
+            options.max_walltime - margin - (Impl::Clock::now() - began);
+        if (left.count() <= 0) {
           report.reason = StopReason::walltime;
           break;
         }
+        wait = std::min(wait, left);
       }
-      impl.changed.wait_for(lock, kPoll);
+      impl.changed.wait_for(lock, wait);
     }
   }
   if (report.reason == StopReason::quiescent) return report;

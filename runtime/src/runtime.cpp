@@ -25,6 +25,7 @@ Runtime::~Runtime() = default;
 Runtime::Impl::~Impl() {
   (void)stop();
   // their threads call back into members that are destroyed before them
+  if (tiers) tiers->stop();
   metrics.reset();
   drain.reset();
 }
@@ -121,6 +122,7 @@ std::uint32_t Runtime::Impl::set_run_state(RunState state) {
   if (!is_still) lane->set_run_state(state);
   const std::lock_guard lock(mutex);
   wanted_state = state;
+  idle.ring();
   return lane->control_version();
 }
 
@@ -177,24 +179,33 @@ Result<void> Runtime::Impl::step(std::uint64_t messages) {
     marks.clear();
     settled = false;
   }
+  steppers.fetch_add(1, std::memory_order_relaxed);  // relaxed: the bell publishes it
+  idle.ring();
+  auto settling = wait_until_settled(request);
+  steppers.fetch_sub(1, std::memory_order_relaxed);
+  RK_TRY(std::move(settling));
+  // what is left of the budget must not let a later message through
+  return wait_for_control(request_step(0).second);
+}
+
+/// Returns when every worker has used up its budget, or nothing moves any more.
+Result<void> Runtime::Impl::wait_until_settled(std::uint32_t step) const {
   const auto deadline = Clock::now() + kReadTimeout;
   for (;;) {
     bool done = true;
     for (std::uint32_t w = 0; w < workers; ++w) {
-      done &= load_acquire<Scope::system>(system.workers[w].status->step_done) == request;
+      done &= load_acquire<Scope::system>(system.workers[w].status->step_done) == step;
     }
     {
       const std::lock_guard lock(mutex);
       if (failure) return unexpected(*failure);
-      if (done || settled) break;
+      if (done || settled) return {};
     }
     if (Clock::now() > deadline) {
       return fail(ErrorCode::deadline_exceeded, "the step did not end: a handler does not return");
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  // what is left of the budget must not let a later message through
-  return wait_for_control(request_step(0).second);
 }
 
 Result<void> Runtime::stop() { return impl_->stop(); }
@@ -207,6 +218,7 @@ Result<void> Runtime::Impl::stop() {
   const auto deadline = Clock::now() + options.checkpoint.deadline + kJoinTimeout;
   while (!drain->idle() && Clock::now() < deadline) std::this_thread::sleep_for(kPoll);
   store_release<Scope::system>(service_stop, 1u);  // release: pairs with serve()'s acquire
+  idle.ring();
   if (service.joinable()) service.join();
   if (cut_in_work) {
     if (auto outcome = drain->take_outcome()) finish_checkpoint(std::move(*outcome));
@@ -254,6 +266,7 @@ Result<void> Runtime::send_bytes(ActorId to, std::uint8_t tag, const std::byte* 
     return impl.lane->send_coloured(colour, {.to = to, .tag = tag}, payload, bytes);
   }
   const std::lock_guard lock(impl.lane->mutex);
+  impl.idle.ring();  // an output may come of it soon
   return impl.lane->send({.to = to, .tag = tag}, payload, bytes);
 }
 
@@ -269,6 +282,7 @@ Result<void> Runtime::atomically(const std::function<Result<void>(Feed&)>& f) {
     return f(feed);
   }
   const std::lock_guard lock(impl.lane->mutex);
+  impl.idle.ring();
   LaneFeed feed(*impl.lane);
   return f(feed);
 }
@@ -336,6 +350,7 @@ Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
     request = ++read_request;
     lane->request_read(request, actor);
   }
+  drain->expect_read();
   std::unique_lock lock(mutex);
   const auto is_over = [&] { return read_reply == request || phase != Phase::running; };
   if (!changed.wait_for(lock, kReadTimeout, is_over)) {
@@ -389,6 +404,7 @@ Result<CheckpointCost> Runtime::checkpoint_now() {
 Result<CheckpointCost> Runtime::Impl::checkpoint_now() {
   std::unique_lock lock(mutex);
   const std::uint64_t ticket = ++checkpoint_wanted;
+  idle.ring();
   // bounded: every checkpoint reaches an outcome by its deadline, and an older one may be in work
   const auto limit = 2 * options.checkpoint.deadline + std::chrono::minutes(10);
   if (!changed.wait_for(lock, limit, [&] { return checkpoint_done >= ticket; })) {

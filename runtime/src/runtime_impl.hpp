@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "host_lane.hpp"
+#include "idle_wait.hpp"
 #include "mail.hpp"
 
 namespace rk {
@@ -80,6 +81,7 @@ struct Runtime::Impl {
   void serve();
   void serve_until_stopped();
   bool pump();
+  void rest(bool is_asked);
   void checkpoint_turn();
   [[nodiscard]] std::uint32_t choose_parent();
   Result<void> begin_checkpoint();
@@ -157,6 +159,7 @@ struct Runtime::Impl {
   Result<void> wait_for_control(std::uint32_t version) const;
   Result<void> pause();
   Result<void> step(std::uint64_t messages);
+  Result<void> wait_until_settled(std::uint32_t step) const;
   [[nodiscard]] const ActorEntry* find(ActorId actor) const;
 
   std::unique_ptr<Executor> executor;
@@ -237,7 +240,12 @@ struct Runtime::Impl {
   bool moves_closed = false;                ///< guarded by `mutex`
   bool reads_held = false;                  ///< guarded by `mutex`: no new one while a move waits
 
+  IdleWait idle;                           ///< the service thread's
+  std::atomic<std::uint32_t> steppers{0};  ///< calls of step() that wait for `settled`
+
   // service thread only
+  bool is_expecting = false;  ///< of the newest pump(): outputs, answers or room for the feed
+  bool may_be_over = false;   ///< the counters balance, but not every worker confirmed it yet
   std::uint64_t checkpoint_covers = 0;  ///< tickets the open checkpoint will satisfy
   std::uint64_t checkpoint_begun = 0;   ///< tickets some checkpoint was begun for
   bool cut_open = false;
@@ -245,6 +253,7 @@ struct Runtime::Impl {
   std::uint32_t durable_epoch = 0;  ///< newest checkpoint of this process; 0: none yet
   std::uint32_t increments = 0;     ///< since the newest full one
   Clock::time_point cut_opened{};
+  bool has_moves = false;    ///< orders that wait, as the newest move_turn() left them
   bool is_surveyed = false;  ///< what actors handled before is known
   Clock::time_point next_rebalance{};
   checkpoint::Policy policy;  ///< times count from the epoch of Clock

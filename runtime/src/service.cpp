@@ -15,8 +15,9 @@ std::vector<std::byte> encode_host_state(std::uint32_t source_sequence, std::uin
 namespace {
 
 constexpr std::uint32_t kOutputsPerTurn = 256;
-constexpr auto kIdleWait = std::chrono::microseconds(100);
 constexpr auto kFaultInterval = std::chrono::milliseconds(1);
+/// A checkpoint by time, or a move by load, is late by at most this share of its interval.
+constexpr int kLooksPerInterval = 8;
 
 }  // namespace
 
@@ -91,8 +92,11 @@ void Runtime::Impl::serve_until_stopped() {
     restored_outputs.clear();
   }
   progress_time = Clock::now();
+  idle.reset(progress_time);
   auto next_watch = Clock::now();
-  while (load_acquire<Scope::system>(service_stop) == 0) {  // acquire: pairs with stop()'s release
+  for (;;) {
+    const bool is_asked = idle.take_ring();  // first: what is asked for later rings again
+    if (load_acquire<Scope::system>(service_stop) != 0) return;  // pairs with stop()'s release
     const bool worked = pump();
     if (directory) checkpoint_turn();
     if (options.rebalance.enabled) move_turn();
@@ -100,25 +104,48 @@ void Runtime::Impl::serve_until_stopped() {
       watch();
       next_watch = Clock::now() + kFaultInterval;
     }
-    if (!worked) std::this_thread::sleep_for(kIdleWait);
+    worked ? idle.reset(Clock::now()) : rest(is_asked);
   }
+}
+
+/// Pauses: shortly while something is on its way that cannot ring, longer and longer otherwise.
+/// While more was sent than received the run is certainly not over, however long nothing comes
+/// here.
+void Runtime::Impl::rest(bool is_asked) {
+  const auto now = Clock::now();
+  // relaxed: who begins to wait rings, and that was taken
+  if (is_asked || is_expecting || may_be_over || cut_in_work || has_moves ||
+      steppers.load(std::memory_order_relaxed) != 0)
+    idle.reset(now);
+  auto limit = std::chrono::nanoseconds::max();
+  for (const std::chrono::nanoseconds interval : {policy.interval(), options.rebalance.every}) {
+    if (interval.count() > 0) limit = std::min(limit, interval / kLooksPerInterval);
+  }
+  idle.wait(idle.pause(now, limit));
 }
 
 bool Runtime::Impl::pump() {
   const std::lock_guard lock(lane->mutex);
+  is_expecting = false;
   bool worked = lane->drain_outputs(
                     kOutputsPerTurn,
                     [this](std::uint32_t worker, std::span<const std::byte> message) {
                       if (cut_open) drain->add_output(worker, message);
                     },
                     [this](const MessageView& message) { deliver(message); },
-                    [this](const MessageView& message) { return can_deliver(message); }) != 0;
+                    [this](const MessageView& message) {
+                      const bool can = can_deliver(message);
+                      is_expecting |= !can;  // whoever makes room does not ring
+                      return can;
+                    }) != 0;
   if (feed_state == FeedState::more) {
     const std::uint64_t before = lane->sent();
     LaneFeed sender(*lane);
     feed_state = feed(sender);
     worked |= lane->sent() != before;
+    is_expecting |= !lane->has_room();
   }
+  is_expecting |= !asks.empty();
   return worked;
 }
 
@@ -429,8 +456,12 @@ void Runtime::Impl::watch() {
     }
   }
   settled = confirmed;
+  may_be_over = sent == received && !confirmed;
+  const bool was_quiescent = quiescent;
   quiescent = confirmed && sent == received && feed_state == FeedState::ended && !owes_checkpoint;
-  if (quiescent) changed.notify_all();
+  // run() waits; what asks it to stop may be a signal handler, which cannot tell it
+  const bool wants_stop = load_relaxed<Scope::system>(stop_request) != 0;  // relaxed: a mere wish
+  if ((quiescent && !was_quiescent) || wants_stop) changed.notify_all();
 }
 
 }  // namespace rk

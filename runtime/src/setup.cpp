@@ -362,6 +362,10 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   for (const auto& list : plan.replay) replayed.push_back(list.size());
   lane = std::make_unique<HostLane>(system, replayed, host_source_sequence);
 
+  // nothing comes there that was not asked for
+  Polling drain_polling = options.polling;
+  drain_polling.longest =
+      std::max(drain_polling.longest, checkpoint::DrainOptions{}.polling.longest);
   checkpoint::DrainFacts facts;
   facts.executor = executor->name();
   facts.run_id = run_id;
@@ -369,7 +373,8 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   RK_TRY_ASSIGN(drain, checkpoint::Drain::create(
                            *executor, system, directory ? &*directory : nullptr, std::move(facts),
                            {.writers = options.checkpoint.writers,
-                            .compression = options.checkpoint.compression},
+                            .compression = options.checkpoint.compression,
+                            .polling = drain_polling},
                            [this](std::uint32_t request, std::span<const std::byte> slot) {
                              const std::lock_guard lock(mutex);
                              if (request != read_request) return;
@@ -383,6 +388,7 @@ Result<void> Runtime::Impl::bring_up(const SystemPlan& plan, bool paused) {
   lane->set_clock_offset(executor->clock_offset_us());
   (void)set_run_state(paused ? RunState::paused : RunState::running);
   feed_state = feed ? FeedState::more : FeedState::ended;
+  idle.set(options.polling);
   policy = checkpoint::Policy({.every = options.checkpoint.every,
                                .every_messages = options.checkpoint.every_messages,
                                .every_steps = options.checkpoint.every_steps,

@@ -41,6 +41,7 @@ Result<void> Runtime::Impl::open_tiers() {
   RK_TRY_ASSIGN(
       tiers, checkpoint::Tiers::open(checkpoint.prefix, std::move(all), {.ack = ack_tier}, [this] {
         store_relaxed<Scope::system>(tier_news, 1u);  // relaxed: a mere hint
+        idle.ring();
       }));
   return {};
 }

@@ -283,7 +283,7 @@ proctype worker(byte w) {
      :: worked -> waits = NONE
      :: else
      fi;
-     /* publish_status; a busy worker may be late */
+     /* StatusReport::publish; a busy worker may be late */
      if
      :: PUBLISH(w)
      :: worked

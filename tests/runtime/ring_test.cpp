@@ -356,6 +356,25 @@ TEST(Inbox, AProducerLimitedToHalfLeavesTheOtherHalfToItsPeers) {
   EXPECT_TRUE(try_send(host, 1, 0, 4));
 }
 
+TEST(Inbox, PlacesTakenAreFreeOnceTheirCreditsAreReturned) {
+  Inbox inbox(4);
+  auto producer = inbox.producer();
+  auto consumer = inbox.consumer();
+  for (std::uint32_t lap = 0; lap < 3; ++lap) {
+    for (std::uint32_t i = 0; i < 4; ++i) ASSERT_TRUE(try_send(producer, 1, 4 * lap + i, 4));
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      auto* slot = consumer.front();
+      ASSERT_NE(slot, nullptr);
+      EXPECT_EQ(reinterpret_cast<MessageHeader*>(slot)->source_sequence, 4 * lap + i);
+      consumer.take();
+      EXPECT_FALSE(try_send(producer, 1, 0, 4)) << "its place is still owed";
+    }
+    EXPECT_EQ(consumer.front(), nullptr);
+    consumer.return_credits();
+  }
+  EXPECT_TRUE(try_send(producer, 1, 12, 4));
+}
+
 TEST(InboxProperty, AnyMixOfClaimsPublishesAndPopsBehavesLikeABoundedDeque) {
   EXPECT_TRUE(rc::check([](const std::vector<std::uint8_t>& steps) {
     Inbox inbox(4);
@@ -374,7 +393,12 @@ TEST(InboxProperty, AnyMixOfClaimsPublishesAndPopsBehavesLikeABoundedDeque) {
         RC_ASSERT(!model.empty());
         RC_ASSERT(reinterpret_cast<MessageHeader*>(slot)->hlc == model.front());
         model.pop_front();
-        consumer.pop();
+        if ((step & 8) != 0) {
+          consumer.take();
+          consumer.return_credits();
+        } else {
+          consumer.pop();
+        }
       } else {
         RC_ASSERT(model.empty());
       }
