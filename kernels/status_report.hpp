@@ -22,7 +22,8 @@ class StatusReport {
   /// Writes what the host reads: WorkerStatus and, with one status in some, what waits.
   RK_FN RK_COLD static void publish(Worker& w) {
     if (w.telemetry_.publish_due() || w.run_state_ == RunState::stopping) {
-      if (w.telemetry_.on()) publish_telemetry(w);
+      // not while an actor moves: what waits may name one whose entry changes
+      if (w.telemetry_.on() && w.run_state_ != RunState::moving) publish_telemetry(w);
     }
     w.idle_turns_ = 0;
     w.published_received_ = w.received_;

@@ -217,6 +217,8 @@ class Worker {
   friend Batches;
   friend Mail;
   friend Move;
+  friend MoveMail<Worker>;
+  friend LoadSurvey<Worker>;
 
   static constexpr std::uint32_t kNoWorker = 0xFFFFFFFFu;
 
@@ -259,7 +261,7 @@ class Worker {
       return;
     }
     if (read_request_ != read_done_ && decide_read()) return;
-    if (move_.is_due(run_state_) && Move::turn(*this)) return;
+    if (move_.is_due && Move::turn(*this)) return;
     outbox_.flush();
     if (may_handle() && !timers_.empty()) Duty::fire_due(*this);
     if (open() && credit_ > 0 && Cut::background(*this, action_)) return;
@@ -312,7 +314,7 @@ class Worker {
       step_request_ = step;
       steps_left_ = load_relaxed<Scope::device>(control.step_budget);
     }
-    Move::observe(move_, control);
+    Move::observe(*this, control);
     closed_epoch_ = load_relaxed<Scope::device>(control.closed_epoch);
     const std::uint32_t cut = load_relaxed<Scope::device>(control.cut_epoch);
     if (static_cast<std::int32_t>(cut - epoch_) > 0) Cut::take(*this, cut);

@@ -1,5 +1,6 @@
 // Runtime: actors that change their worker. The service thread leads each move from one step to the
-// next; kernels/moves.hpp says what they are and why order and counts stay.
+// next; kernels/moves.hpp says what they are and why order and counts stay. rebalance.cpp decides
+// which actors move by load.
 #include <ringkernel/runtime/wait.hpp>
 
 #include <algorithm>
@@ -14,9 +15,6 @@ namespace {
 constexpr std::uint32_t kOutputsPerLook = 256;
 constexpr auto kStepTimeout = std::chrono::seconds(30);
 constexpr auto kRetry = std::chrono::milliseconds(1);
-constexpr auto kPolicyDeadline = std::chrono::milliseconds(100);
-/// Fewer messages in an interval say nothing about who is loaded.
-constexpr std::uint64_t kLeastGap = 64;
 
 /// Waits for what comes soon.
 template <class Is>
@@ -101,40 +99,52 @@ Result<std::uint32_t> Runtime::worker_of(ActorId actor) const {
   return *worker;
 }
 
+void Runtime::Impl::Move::settle(Result<void> how) {
+  if (!std::exchange(is_settled, true)) outcome.set_value(std::move(how));
+}
+
 void Runtime::Impl::close_moves() {
   std::deque<std::unique_ptr<Move>> left;
-  {
-    const std::lock_guard lock(mutex);
-    moves_closed = true;
-    left.swap(moves);
-  }
-  for (const auto& order : left)
-    order->outcome.set_value(fail(ErrorCode::closed, "the runtime stopped before the move"));
+  const std::lock_guard lock(mutex);
+  moves_closed = true;
+  left.swap(moves);
+  reads_held = false;
+  changed.notify_all();
+}
+
+bool Runtime::Impl::has_moves() const {
+  const std::lock_guard lock(mutex);
+  return !moves.empty() || rebalancing != Rebalancing::resting;
+}
+
+/// The oldest order that has waited long enough or, if none can be tried now, too long.
+std::unique_ptr<Runtime::Impl::Move> Runtime::Impl::next_move(bool none_can_go) {
+  const std::lock_guard lock(mutex);
+  const auto now = Clock::now();
+  const auto next = std::find_if(moves.begin(), moves.end(), [&](const auto& order) {
+    return (none_can_go ? order->deadline : order->next_try) <= now;
+  });
+  if (next == moves.end()) return nullptr;
+  auto order = std::move(*next);
+  moves.erase(next);
+  return order;
 }
 
 void Runtime::Impl::move_turn() {
-  std::unique_ptr<Move> order;
-  {
-    const std::lock_guard lock(mutex);
-    const auto now = Clock::now();
-    const auto next = std::find_if(moves.begin(), moves.end(), [&](const auto& one) {
-      return cut_open ? one->deadline <= now : one->next_try <= now;
-    });
-    if (next != moves.end()) {
-      order = std::move(*next);
-      moves.erase(next);
-    }
-  }
-  if (cut_open) {
+  const bool is_asking = rebalancing != Rebalancing::resting && !all_did(policy_step);
+  const bool none_can_go = cut_open || is_asking;
+  // before any order: its steps would overwrite what the workers answered
+  if (!none_can_go && rebalancing != Rebalancing::resting) return rebalance();
+  auto order = next_move(none_can_go);
+  if (none_can_go) {
+    hold_reads(false);
     if (order)
-      order->outcome.set_value(
-          fail(ErrorCode::would_block, "a checkpoint was being taken until the deadline"));
+      order->settle(
+          fail(ErrorCode::would_block, cut_open ? "a checkpoint was being taken until the deadline"
+                                                : "a handler did not return until the deadline"));
     return;
   }
-  if (!order) {
-    if (options.rebalance.every.count() > 0 && Clock::now() >= next_rebalance) rebalance();
-    return;
-  }
+  if (!order) return rebalance();
   auto outcome = move(order->actor, order->to, order->deadline);
   const auto again = Clock::now() + kRetry;
   if (!outcome && outcome.error().code == ErrorCode::would_block && again < order->deadline) {
@@ -144,7 +154,16 @@ void Runtime::Impl::move_turn() {
     return;
   }
   hold_reads(false);
-  order->outcome.set_value(std::move(outcome));
+  order->settle(std::move(outcome));
+}
+
+/// Whether all workers did the step.
+bool Runtime::Impl::all_did(std::uint32_t step) const {
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    // acquire: what the step wrote; pairs with the worker's release
+    if (load_acquire<Scope::system>(system.workers[w].status->move_done) != step) return false;
+  }
+  return true;
 }
 
 void Runtime::Impl::hold_reads(bool hold) {
@@ -166,11 +185,19 @@ Result<void> Runtime::Impl::move(ActorId actor, std::uint32_t to, Clock::time_po
   if (!from) return refuse(MoveOutcome::not_found, actor, to);
   if (*from == to) return {};
   const auto began = Clock::now();
-  auto outcome = stand_still(*from, deadline);
-  if (outcome) outcome = move_standing(actor, *from, to);
-  go_on();
+  Result<void> outcome;
+  {
+    struct GoingOn {
+      Impl& impl;
+      ~GoingOn() { impl.go_on(); }
+    } const going_on{*this};
+    outcome = stand_still(*from, deadline);  // callbacks, which may throw
+    if (outcome) outcome = move_standing(actor, *from, to);
+  }
   const auto stood = Clock::now() - began;
   const std::lock_guard lock(mutex);
+  reads_held = false;
+  changed.notify_all();
   totals.moving += stood;
   totals.longest_move = std::max<std::chrono::nanoseconds>(totals.longest_move, stood);
   ++(outcome ? totals.moves : totals.moves_refused);
@@ -226,13 +253,9 @@ Result<void> Runtime::Impl::move_step(const MoveRequest& request) {
     const std::lock_guard lane_lock(lane->mutex);
     number = lane->request_move(request);
   }
-  const auto deadline = Clock::now() + kStepTimeout;
-  for (std::uint32_t w = 0; w < workers; ++w) {
-    std::uint32_t& done = system.workers[w].status->move_done;
-    // acquire: what the step wrote; pairs with the worker's release
-    if (await([&] { return load_acquire<Scope::system>(done) == number; }, deadline)) continue;
+  if (!await([&] { return all_did(number); }, Clock::now() + kStepTimeout)) {
     Error error{ErrorCode::deadline_exceeded, 0,
-                "worker " + std::to_string(w) + " does not answer: an actor is half moved"};
+                "a worker does not answer: an actor is half moved"};
     report_failure(error);
     return unexpected(std::move(error));
   }
@@ -257,36 +280,6 @@ Result<void> Runtime::Impl::move_standing(ActorId actor, std::uint32_t from, std
   const std::lock_guard lane_lock(lane->mutex);
   lane->finish_move(actor, place, to, host_messages);
   return {};
-}
-
-/// Compares what the workers handled since the last time, and moves one actor if one of them has
-/// too much.
-void Runtime::Impl::rebalance() {
-  next_rebalance = Clock::now() + options.rebalance.every;
-  {
-    const std::lock_guard lock(mutex);
-    if (failure || wanted_state != RunState::running) return;
-  }
-  if (!move_step({.step = MoveStep::survey})) return;
-  std::vector<std::uint64_t> load(workers);
-  for (std::uint32_t w = 0; w < workers; ++w)
-    load[w] = load_relaxed<Scope::system>(system.workers[w].status->move_load);
-  // the first survey tells what restored actors handled in other runs
-  if (!std::exchange(is_surveyed, true)) return;
-  const auto most = std::max_element(load.begin(), load.end());
-  const auto least = std::min_element(load.begin(), load.end());
-  const std::uint64_t gap = *most - *least;
-  if (gap < kLeastGap ||
-      static_cast<double>(*most) <= options.rebalance.threshold * static_cast<double>(*least))
-    return;
-  const auto from = static_cast<std::uint32_t>(most - load.begin());
-  if (!move_step({.step = MoveStep::nominate, .to = from, .gap = gap})) return;
-  const ActorId actor{load_relaxed<Scope::system>(system.workers[from].status->move_place)};
-  if (actor == kNoActor) return;
-  // refused: the next time somebody else may be the one
-  (void)move(actor, static_cast<std::uint32_t>(least - load.begin()),
-             Clock::now() + kPolicyDeadline);
-  hold_reads(false);
 }
 
 }  // namespace rk

@@ -116,17 +116,32 @@ struct Runtime::Impl {
     Clock::time_point deadline;
     Clock::time_point next_try;
     std::promise<Result<void>> outcome;
+    bool is_settled = false;
+    ~Move() { settle(fail(ErrorCode::closed, "the runtime stopped before the move")); }
+    /// Tells the caller, once.
+    void settle(Result<void> how);
   };
   /// Between two checkpoints: the orders that wait, and the policy.
   void move_turn();
+  /// Whether an order waits, or the policy for the workers.
+  [[nodiscard]] bool has_moves() const;
+  [[nodiscard]] std::unique_ptr<Move> next_move(bool none_can_go);
+  [[nodiscard]] bool all_did(std::uint32_t step) const;
   [[nodiscard]] Result<void> move(ActorId actor, std::uint32_t to, Clock::time_point deadline);
   [[nodiscard]] Result<void> stand_still(std::uint32_t from, Clock::time_point deadline);
   void go_on();
   [[nodiscard]] Result<void> move_step(const MoveRequest& request);
   [[nodiscard]] Result<void> move_standing(ActorId actor, std::uint32_t from, std::uint32_t to);
-  void rebalance();
   void hold_reads(bool hold);
   void close_moves();
+
+  // --- rebalance.cpp: which actor moves by load ---
+  enum class Rebalancing { resting, surveying, nominating };  ///< what the workers were asked for
+  void rebalance();
+  void begin_survey();
+  void judge_survey();
+  void move_nominee();
+  void ask_workers(const MoveRequest& request, Rebalancing stage);
 
   // --- tiering.cpp ---
   Result<void> open_tiers();
@@ -253,9 +268,12 @@ struct Runtime::Impl {
   std::uint32_t durable_epoch = 0;  ///< newest checkpoint of this process; 0: none yet
   std::uint32_t increments = 0;     ///< since the newest full one
   Clock::time_point cut_opened{};
-  bool has_moves = false;    ///< orders that wait, as the newest move_turn() left them
   bool is_surveyed = false;  ///< what actors handled before is known
   Clock::time_point next_rebalance{};
+  Rebalancing rebalancing = Rebalancing::resting;
+  std::uint32_t policy_step = 0;    ///< number of the step asked for
+  std::uint32_t loaded_worker = 0;  ///< by the newest survey
+  std::uint32_t idle_worker = 0;
   checkpoint::Policy policy;  ///< times count from the epoch of Clock
   struct Mark {
     std::uint64_t sent = 0;

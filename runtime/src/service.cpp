@@ -114,8 +114,8 @@ void Runtime::Impl::serve_until_stopped() {
 void Runtime::Impl::rest(bool is_asked) {
   const auto now = Clock::now();
   // relaxed: who begins to wait rings, and that was taken
-  if (is_asked || is_expecting || may_be_over || cut_in_work || has_moves ||
-      steppers.load(std::memory_order_relaxed) != 0)
+  if (is_asked || is_expecting || may_be_over || cut_in_work ||
+      (options.rebalance.enabled && has_moves()) || steppers.load(std::memory_order_relaxed) != 0)
     idle.reset(now);
   auto limit = std::chrono::nanoseconds::max();
   for (const std::chrono::nanoseconds interval : {policy.interval(), options.rebalance.every}) {
