@@ -45,7 +45,8 @@ class Timers {
     rise(count_++);
     is_dirty_ = true;
   }
-  /// A timer in steps whose step came while there was no room for it: the next look at what is due tries.
+  /// A timer in steps whose step came while there was no room for it: the next look at what is due
+  /// tries.
   RK_FN void make_due(const MessageView& message, std::uint64_t now) {
     Envelope& envelope = message.envelope();
     envelope.route.kind = static_cast<std::uint8_t>(MessageKind::timer_us);

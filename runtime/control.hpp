@@ -81,7 +81,7 @@ enum class Shortage : std::uint32_t {
   timers = 8,  ///< no place in the timer store
   slab = 16,
   stash = 32,
-  suspended = 64,    ///< a message to an actor whose supervisor has not answered
+  suspended = 64,   ///< a message to an actor whose supervisor has not answered
   until_due = 128,  ///< not a shortage: a timer is still to come and may change all of it
 };
 [[nodiscard]] RK_FN constexpr Shortage operator|(Shortage a, Shortage b) {
@@ -117,8 +117,8 @@ struct alignas(64) WorkerStatus {
   std::uint32_t waits_for;         ///< worker whose inbox is full, or kWaitsForNobody
   std::uint32_t shortage;          ///< Shortage bits
   std::uint64_t timers;            ///< pending timers and asks
-  std::uint64_t local;             ///< messages in the local FIFO and the replay list now
-  std::uint64_t moved;  ///< messages that left a queue, were set aside or came due, ever
+  std::uint64_t local;             ///< local messages and replayed ones that wait now
+  std::uint64_t moved;             ///< messages that left a queue, were set aside or came due, ever
   std::uint64_t pad[6];
 };
 static_assert(sizeof(WorkerStatus) == 192);

@@ -15,9 +15,9 @@
 //  3. `consumed` (the credit word) is stored with release after the last read of a slot; the
 //  producer's acquire load
 //     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value
-//     says "full". A pop returns its credit at once: a consumer that saved credits up and then stopped
-//     looking would leave its producer waiting for ever. One that never stops, a worker, may save
-//     some up (take).
+//     says "full". A pop returns its credit at once: a consumer that saved credits up and then
+//     stopped looking would leave its producer waiting for ever. One that never stops, a worker,
+//     may save some up (take).
 //
 // The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
 // a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` and
@@ -148,7 +148,7 @@ class SpscConsumer {
   RK_FN SlotPointer front() const {
     // acquire: as in peek
     return load_acquire<S>(slots_.commit_word(position_)) == position_ + 1 ? slots_.slot(position_)
-                                                                          : nullptr;
+                                                                           : nullptr;
   }
   /// Ends the reading of front() and returns its slot to the producers.
   RK_FN void pop() {
@@ -159,7 +159,8 @@ class SpscConsumer {
   /// owe credits.
   RK_FN void take() { ++position_; }
   RK_FN void return_credits() {
-    // release: our reads of the slots are over; pairs with the producers' acquire of the credit word
+    // release: our reads of the slots are over; pairs with the producers' acquire of the credit
+    // word
     store_release<S>(words_->consumed, position_);
   }
   /// Asks for the slot `ahead` places behind front(), whether it is committed or not.
