@@ -178,6 +178,7 @@ class Mailbox {
     turns_left_ = turns;
     if constexpr (HasExpress) {
       if (source != Source::local) return;
+      // whose message moved up still waits there
       for (std::uint64_t at = local.head(); at != local.tail(); ++at)
         newest_of(view(local.at(at)).header().src.index()) = static_cast<std::uint32_t>(at + 1);
     }

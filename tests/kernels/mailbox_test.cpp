@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <utility>
 #include <vector>
 
 namespace rk {
@@ -84,6 +85,28 @@ TEST(Mailbox, WhatAHandlerSendsComesBeforeTheFifo) {
     mail.finish(source);
   }
   EXPECT_EQ(order, (std::vector<std::uint32_t>{2, 3, 4, 5}));
+}
+
+TEST(Mailbox, WhatAMoveTakesOutOfTheFifoLetsNobodyOvertakeWhatIsLeft) {
+  LocalMail mail;
+  // two go before the FIFO; there wait 3, 9, 9, 9
+  for (const std::uint32_t sender : {1u, 2u, 3u, 9u, 9u, 9u}) (void)mail.send(sender);
+  for (const Source from : {Source::express, Source::local}) {
+    mail.mailbox().extract(from, [](const MessageView& message) {
+      return message.header().src.index() == 1 || message.header().src.index() == 9;
+    });
+  }
+  EXPECT_EQ(mail.size(), 2u);
+  (void)mail.send(3);
+  (void)mail.send(4);
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> order;
+  Source source{};
+  while (const auto message = mail.next(source)) {
+    order.emplace_back(message.header().src.index(), message.header().source_sequence);
+    mail.finish(source);
+  }
+  EXPECT_EQ(order,
+            (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{2, 1}, {4, 1}, {3, 1}, {3, 2}}));
 }
 
 TEST(Mailbox, ASenderWhoseMessageWaitsInTheFifoGoesBehindIt) {
