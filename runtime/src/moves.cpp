@@ -146,14 +146,18 @@ void Runtime::Impl::move_turn() {
   }
   if (!order) return rebalance();
   auto outcome = move(order->actor, order->to, order->deadline);
-  const auto again = Clock::now() + kRetry;
-  if (!outcome && outcome.error().code == ErrorCode::would_block && again < order->deadline) {
-    order->next_try = again;
+  const auto now = Clock::now();
+  const bool may_pass = !outcome && outcome.error().code == ErrorCode::would_block;
+  if (may_pass && now + kRetry < order->deadline) {
+    order->next_try = now + kRetry;
+    order->refusal = outcome.error();
     const std::lock_guard lock(mutex);
     moves.push_back(std::move(order));
     return;
   }
   hold_reads(false);
+  // a try that its deadline cut short knows less than the one before
+  if (may_pass && now >= order->deadline && order->refusal) outcome = unexpected(*order->refusal);
   order->settle(std::move(outcome));
 }
 

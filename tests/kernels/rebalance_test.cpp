@@ -94,27 +94,31 @@ TEST(Rebalance, ALongHandlerAndAnOpenCutHoldUpNeitherOutputsNorReads) {
     auto sleepers = runtime->spawn<Sleeper>(2, [](std::uint32_t, Sleeper&) {});
     expect_ok(runtime->reserve<Spot>(6, 64));
     expect_ok(runtime->start());
-    ASSERT_EQ(*runtime->worker_of((*spots)[1].id), 1u);
-    ASSERT_EQ(*runtime->worker_of((*sleepers)[0].id), 0u);
-    expect_ok(runtime->send((*sleepers)[0], Sleep{}));
+    // not on worker 0, which forwards what the host sends
+    const auto spot = (*spots)[0];
+    ASSERT_EQ(*runtime->worker_of(spot.id), 0u);
+    ASSERT_EQ(*runtime->worker_of((*sleepers)[1].id), 1u);
+    expect_ok(runtime->send((*sleepers)[1], Sleep{}));
     while (!Sleeper::is_asleep) std::this_thread::yield();
     std::thread saver([&] {
-      if (with_cut) EXPECT_TRUE(runtime->checkpoint_now());
+      if (with_cut) {
+        EXPECT_TRUE(runtime->checkpoint_now());
+      }
     });
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    const auto moved = runtime->move_actor((*spots)[1].id, 0, std::chrono::milliseconds(50));
+    const auto moved = runtime->move_actor(spot.id, 1, std::chrono::milliseconds(50));
     ASSERT_FALSE(moved);
     EXPECT_EQ(moved.error().code, ErrorCode::would_block);
     EXPECT_NE(moved.error().message.find(with_cut ? "checkpoint" : "handler"), std::string::npos);
-    expect_ok(runtime->send((*spots)[1], Add{1}));
+    expect_ok(runtime->send(spot, Add{1}));
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (seen == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
     EXPECT_EQ(seen, 1u);
-    EXPECT_TRUE(runtime->read((*spots)[1]));
+    EXPECT_TRUE(runtime->read(spot));
     EXPECT_TRUE(Sleeper::is_asleep);
     Sleeper::is_asleep = false;
     saver.join();
-    expect_ok(runtime->move_actor((*spots)[1].id, 0, std::chrono::seconds(20)));
+    expect_ok(runtime->move_actor(spot.id, 1, std::chrono::seconds(20)));
     expect_ok(runtime->stop());
     EXPECT_EQ(runtime->stats().moves, 1u);
   }
