@@ -21,7 +21,7 @@ namespace rk::testing {
 
 inline constexpr std::uint32_t kAccounts = 3;
 inline constexpr std::int64_t kStartBalance = 100;
-inline constexpr std::uint32_t kSends = 6;
+inline constexpr std::uint32_t kSends = 8;
 inline constexpr std::uint32_t kHops = 4;
 inline constexpr std::int64_t kAmount = 10;
 
