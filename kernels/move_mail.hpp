@@ -122,6 +122,25 @@ class MoveMail {
       return false;
     });
   }
+  /// B: who died in the place that A gets may still have mail, which A now answers for.
+  RK_FN static void give_up_place(Worker& w) {
+    MoveBlock& block = *w.system_.move;
+    std::byte* const list = w.system_.workers[block.from].replay;
+    block.place_mail = 0;
+    const auto take = [&](const MessageView& message) {
+      if (!is_to(message, block.place)) return false;
+      const MessageView copy{list + (block.from_elders + block.place_mail++) * Worker::kSlotBytes,
+                             Worker::kSlotBytes};
+      copy_message(copy.slot, message.slot, Worker::kSlotBytes);
+      readdress(w, copy, block.from);
+      return true;
+    };
+    for_each_stashed(w, [&](std::uint64_t at, const MessageView& message) {
+      if (take(message)) w.mailbox_.stash.remove(at, nullptr);
+    });
+    constexpr Source kQueues[] = {Source::replay, Source::local, Source::inbox, Source::control};
+    for (const Source source : kQueues) w.mailbox_.extract(source, take);
+  }
 
  private:
   /// The message's sender sent it to `to`.
@@ -215,26 +234,7 @@ class MoveMail {
     std::uint32_t n = 0;
     while (pool.free[n] != block.place) ++n;
     for (--pool.count; n < pool.count; ++n) pool.free[n] = pool.free[n + 1];
-    give_up_place(w);
-  }
-  /// B: who died in the place that A gets may still have mail, which A now answers for.
-  RK_FN static void give_up_place(Worker& w) {
-    MoveBlock& block = *w.system_.move;
-    std::byte* const list = w.system_.workers[block.from].replay;
-    block.place_mail = 0;
-    const auto take = [&](const MessageView& message) {
-      if (!is_to(message, block.place)) return false;
-      const MessageView copy{list + (block.from_elders + block.place_mail++) * Worker::kSlotBytes,
-                             Worker::kSlotBytes};
-      copy_message(copy.slot, message.slot, Worker::kSlotBytes);
-      readdress(w, copy, block.from);
-      return true;
-    };
-    for_each_stashed(w, [&](std::uint64_t at, const MessageView& message) {
-      if (take(message)) w.mailbox_.stash.remove(at, nullptr);
-    });
-    constexpr Source kQueues[] = {Source::replay, Source::local, Source::inbox, Source::control};
-    for (const Source source : kQueues) w.mailbox_.extract(source, take);
+    // not yet: its senders are about to correct their counters
     if (block.place_mail != 0) w.move_.outcome = MoveOutcome::has_mail;
   }
 };

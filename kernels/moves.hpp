@@ -14,7 +14,8 @@
 //                                  entries of i and j swapped
 //   adopt         B                takes the mail, puts what i sent to actors of B in front
 //                 everybody        outbox and timers: messages to i go to B, those to j to A
-//   settle        A, if needed     takes the mail for the dead of j
+//   give up       B, if needed     hands the mail for the dead of j over to A
+//   settle        A                takes it
 //   the host      turns messages to i in its ring to B; everybody goes on
 //
 // Invariants:
@@ -51,7 +52,6 @@ struct MoveDuty {
   std::uint32_t place = kNoPlace;
   std::int32_t host_messages = 0;
   std::uint64_t load = 0;
-
   bool is_due = false;  ///< a step to do, or to stand still
 };
 
@@ -85,8 +85,7 @@ class Moves {
     store_release<Scope::system>(status.move_done, duty.done);
   }
 
-  /// Between two handlers, when MoveDuty::is_due. True: the
-  /// turn is over.
+  /// Between two handlers, when MoveDuty::is_due. True: the turn is over.
   RK_FN RK_COLD static bool turn(Worker& w) {
     MoveDuty& duty = w.move_;
     if (duty.request != duty.done) {
@@ -139,6 +138,9 @@ class Moves {
         duty.outcome = judge(w);
         return duty.outcome == MoveOutcome::done;
       case MoveStep::adopt: Mail::adopt(w); return false;
+      case MoveStep::give_up:
+        if (duty.to == w.index_) Mail::give_up_place(w);
+        return false;
       case MoveStep::settle:
         if (w.system_.move->from == w.index_) w.mailbox_.add_elders(w.system_.move->place_mail);
         return false;

@@ -32,13 +32,14 @@ enum class MoveStep : std::uint32_t {
   offer,      ///< the new worker chooses a place and tells what it has room for
   hand_over,  ///< the old worker copies the actor and its mail there, or refuses
   adopt,      ///< the new worker takes them; all correct the ways of what they still hold
-  settle,     ///< the old worker takes the mail of the place that it got in exchange
+  give_up,    ///< the new worker hands over the mail of the place that it gave in exchange
+  settle,     ///< the old worker takes it
 };
 
 /// What became of a step.
 enum class MoveOutcome : std::uint32_t {
   done = 0,
-  has_mail,    ///< done, and the old worker has to settle
+  has_mail,    ///< done, but the place given in exchange still has mail
   not_found,   ///< the actor lives no more
   no_place,    ///< no free place of its type and field there
   waits,       ///< what it sent waits for a full inbox, or its restored timers are not set yet

@@ -272,8 +272,10 @@ Result<void> Runtime::Impl::move_standing(ActorId actor, std::uint32_t from, std
   RK_TRY(move_step({.step = MoveStep::hand_over, .actor = actor, .to = to}));
   RK_TRY(refuse(outcome_of(from), actor, to));
   RK_TRY(move_step({.step = MoveStep::adopt, .actor = actor, .to = to}));
-  if (outcome_of(to) == MoveOutcome::has_mail)
+  if (outcome_of(to) == MoveOutcome::has_mail) {
+    RK_TRY(move_step({.step = MoveStep::give_up, .actor = actor, .to = to}));
     RK_TRY(move_step({.step = MoveStep::settle, .actor = actor, .to = to}));
+  }
   std::int64_t host_messages = 0;
   for (std::uint32_t w = 0; w < workers; ++w)
     host_messages += load_relaxed<Scope::system>(system.workers[w].status->move_host_messages);

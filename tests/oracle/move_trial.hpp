@@ -2,8 +2,8 @@
 // by what the actors themselves saw.
 //
 // A number of tokens go from actor to actor, each for a number of hops; how a hop goes on (plain,
-// on the control lane, as a timer, beside a question) is random. Every actor checks that what each
-// sender sent it on a lane comes in order. The sum of all hops is known beforehand.
+// with a block, on the control lane, as a timer, beside a question) is random. Every actor checks
+// that what each sender sent it on a lane comes in order. The sum of all hops is known beforehand.
 #pragma once
 
 #include <ringkernel/checkpoint/memory_storage.hpp>
@@ -30,6 +30,7 @@ struct Token {
   static constexpr std::uint8_t tag = 1;
   static constexpr std::uint32_t max_sends = 2;
   static constexpr std::uint32_t max_timers = 1;
+  static constexpr std::uint32_t max_blocks = 1;
   static constexpr std::uint32_t max_host_sends = 1;
   std::uint32_t left;
 };
@@ -38,6 +39,7 @@ struct Late {
   static constexpr std::uint8_t tag = 2;
   static constexpr std::uint32_t max_sends = 2;
   static constexpr std::uint32_t max_timers = 1;
+  static constexpr std::uint32_t max_blocks = 1;
   static constexpr std::uint32_t max_host_sends = 1;
   std::uint32_t left;
 };
@@ -67,6 +69,7 @@ struct Walker {
   std::uint64_t asked = 0;
   std::uint64_t answered = 0;
   std::uint64_t expired = 0;
+  std::uint64_t spoilt = 0;  ///< blocks that are not what was sent
   std::uint64_t disorder = 0;
   std::uint64_t control_disorder = 0;             ///< of these: on the control lane
   std::uint32_t newest[2][kMostActors + 1] = {};  ///< by lane and sender; last: the host
@@ -74,6 +77,8 @@ struct Walker {
   template <class Ctx>
   RK_FN void on(const Token& token, Ctx& ctx) {
     check(ctx);
+    const auto block = ctx.template payload<std::uint32_t>();
+    if (ctx.leader() && block && (block[0] != token.left || block[15] != ~token.left)) ++spoilt;
     go_on(token.left, ctx);
   }
   template <class Ctx>
@@ -141,7 +146,13 @@ struct Walker {
       (void)ctx.ask(ref<Walker>{ActorId::make(rng.below(actors), 0)}, Question{}, 60'000'000);
     }
     if (how < 6) return ctx.send_control(to, Token{left - 1});
-    ctx.send(to, Token{left - 1});
+    if (how > 6) return ctx.send(to, Token{left - 1});
+    const auto block = ctx.template block<std::uint32_t>(16);
+    if (ctx.leader()) {
+      block[0] = left - 1;
+      block[15] = ~(left - 1);
+    }
+    ctx.send(to, Token{left - 1}, block);
   }
 };
 
@@ -187,7 +198,7 @@ inline Settings settings_of(std::uint64_t seed) {
                 .outbox_slots = 512,
                 .stash_slots = 256,
                 .timer_slots = 256,
-                .slab_blocks = 2,
+                .slab_blocks = 128,
                 .slab_block_bytes = 64,
                 .h2k_slots = 16,
                 .k2h_slots = between(0, 1) == 0 ? 16u : 4096u,
@@ -268,6 +279,7 @@ inline Result<void> judge(Runtime& runtime, const Settings& s, std::uint64_t dis
     sum.asked += walker.asked;
     sum.answered += walker.answered;
     sum.expired += walker.expired;
+    sum.spoilt += walker.spoilt;
     sum.disorder += walker.disorder;
     sum.control_disorder += walker.control_disorder;
   }));
@@ -280,6 +292,7 @@ inline Result<void> judge(Runtime& runtime, const Settings& s, std::uint64_t dis
   // restored control messages wait behind new ones of the control lane
   if (restored) sum.disorder -= sum.control_disorder;
   RK_TRY(compare("messages out of order", sum.disorder, 0));
+  RK_TRY(compare("spoilt blocks", sum.spoilt, 0));
   RK_TRY(compare("outputs out of order", disordered_outputs, 0));
   RK_TRY(compare("actors", walkers, s.actors));
   RK_TRY(compare("hops", sum.hops, std::uint64_t{s.tokens} * (s.hops + 1)));
