@@ -2,6 +2,8 @@
 #include <ringkernel/tests/oracle/move_trial.hpp>
 
 #include <atomic>
+#include <cmath>
+#include <optional>
 #include <thread>
 
 #include "fabric_programs.hpp"
@@ -519,6 +521,22 @@ TEST(Rebalance, TheLoadedWorkerGivesActorsAwayUntilBothHaveTheSame) {
   EXPECT_GE(there, 2u);
   EXPECT_GE(runtime->stats().moves, 2u);
   expect_ok(runtime->stop());
+}
+
+TEST(Rebalance, OptionsThatMakeNoSenseAreRefused) {
+  const auto code = [](RebalanceOptions rebalance) {
+    RuntimeOptions options;
+    options.rebalance = rebalance;
+    const auto runtime = Runtime::create(make_host_executor<Spinner>(), std::move(options));
+    return runtime ? std::optional<ErrorCode>{} : runtime.error().code;
+  };
+  using std::chrono::seconds;
+  const std::optional refused{ErrorCode::invalid_argument};
+  EXPECT_EQ(code({.enabled = true, .every = seconds(1), .threshold = 1}), std::nullopt);
+  EXPECT_EQ(code({.enabled = true, .every = seconds(-1)}), refused);
+  EXPECT_EQ(code({.enabled = false, .every = seconds(1)}), refused);
+  EXPECT_EQ(code({.enabled = true, .every = seconds(1), .threshold = 0.5}), refused);
+  EXPECT_EQ(code({.enabled = true, .threshold = std::nan("")}), refused);
 }
 
 TEST(Rebalance, EvenOrIdleWorkersAreLeftAlone) {
