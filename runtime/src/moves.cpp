@@ -147,11 +147,16 @@ void Runtime::Impl::move_turn() {
   if (!order) return rebalance();
   auto outcome = move(order->actor, order->to, order->deadline);
   const auto again = Clock::now() + kRetry;
-  if (!outcome && outcome.error().code == ErrorCode::would_block && again < order->deadline) {
-    order->next_try = again;
-    const std::lock_guard lock(mutex);
-    moves.push_back(std::move(order));
-    return;
+  if (!outcome && outcome.error().code == ErrorCode::would_block) {
+    if (again < order->deadline) {
+      order->next_try = again;
+      order->refusal = std::move(outcome).error();
+      const std::lock_guard lock(mutex);
+      moves.push_back(std::move(order));
+      return;
+    }
+    // the last try may have had no time to find out what is missing
+    if (order->refusal) outcome = unexpected(std::move(*order->refusal));
   }
   hold_reads(false);
   order->settle(std::move(outcome));

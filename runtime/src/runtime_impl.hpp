@@ -116,6 +116,7 @@ struct Runtime::Impl {
     Clock::time_point deadline;
     Clock::time_point next_try;
     std::promise<Result<void>> outcome;
+    std::optional<Error> refusal;  ///< of the newest try before the last
     bool is_settled = false;
     ~Move() { settle(fail(ErrorCode::closed, "the runtime stopped before the move")); }
     /// Tells the caller, once.

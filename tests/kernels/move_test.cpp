@@ -404,6 +404,33 @@ TEST_P(Move, SpawnsAndKillsBetweenMovesLoseNobodyAndReuseThePlaces) {
   EXPECT_EQ(outputs + runtime->stats().dead, sent + to_the_dead);
 }
 
+TEST_P(Move, MailForTheDeadOfThePlaceGivenInExchangeIsStillCounted) {
+  auto it = make_spots(GetParam(), movable(), 0);
+  Runtime& runtime = *it->runtime;
+  expect_ok(runtime.start());
+  // the one free place of worker 1
+  const auto dead = it->spots[5];
+  const auto spot = it->spots[0];
+  expect_ok(runtime.kill(dead.id));
+  expect_run(runtime);
+  expect_ok(runtime.pause());
+  for (std::uint32_t i = 1; i <= 3; ++i) expect_ok(runtime.send(dead, Add{i}));
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));  // until they are in its inbox
+  expect_ok(runtime.send(dead, Add{4}));
+  expect_ok(runtime.move_actor(spot.id, 1));
+  EXPECT_EQ(*runtime.worker_of(dead.id), 0u);
+  expect_ok(runtime.send(dead, Add{5}));
+  expect_ok(runtime.send(spot, Add{6}));
+  expect_run(runtime);
+  EXPECT_EQ(runtime.read(spot)->order, 16u);
+  EXPECT_EQ(runtime.stats().dead, 5u);
+  // and back into the place where they were
+  expect_ok(runtime.move_actor(spot.id, 0));
+  EXPECT_EQ(runtime.read(spot)->order, 16u);
+  expect_ok(runtime.stop());
+  EXPECT_EQ(runtime.stats().in_flight, 0u);
+}
+
 TEST_P(Move, ACheckpointBetweenMovesRestoresTheSameActorsWithAndWithoutIncrements) {
   for (const std::uint32_t full_every : {1u, 8u}) {
     for (const std::uint32_t field : {64u, 12'000u}) {
