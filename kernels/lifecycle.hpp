@@ -310,7 +310,7 @@ class Lifecycle {
         0, 0,
         Route{0, 0, static_cast<std::uint8_t>(w.index_), static_cast<std::uint8_t>(w.index_)}};
     w.count_sent(w.index_);
-    w.mailbox_.local.push();
+    w.mailbox_.append_local(parent.index());
     const Spawned born{slot->id, envelope.correlation};
     if (parent == kHostId) {
       w.send(*slot,

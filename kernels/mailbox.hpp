@@ -1,12 +1,14 @@
-// The receiving half of a worker: control inbox, stash, replay list, local FIFO and inbox, and
-// which message comes next.
+// The receiving half of a worker: control inbox, stash, replay list, local FIFO with its express
+// places, and inbox, and which message comes next.
 //
 // Invariants:
 //  1. Per (sender, receiver) pair and lane, messages are handled in the order in which they were
-//  sent: such a pair always takes the same way, and the stash keeps the order per actor.
+//  sent: such a pair always takes the same way, and the stash keeps the order per actor. A local
+//  message goes before the FIFO (express) only if nothing of its sender waits there.
 //  2. Control messages come first; the replay list (messages restored from a checkpoint, and those
 //  that a move of an actor put before all others: the elders) is drained before FIFO and inbox,
-//  which take turns.
+//  which take turns. After kExpressLimit express messages one of the FIFO goes, and before it the
+//  inbox has its turn.
 //  3. A message stays where it lies until its handler has returned; finish() then frees its place.
 #pragma once
 
@@ -15,10 +17,11 @@
 
 namespace rk {
 
-enum class Source : std::uint32_t { none, control, stash, replay, local, inbox };
+enum class Source : std::uint32_t { none, control, stash, replay, express, local, inbox };
 
-/// Lane 0 only.
-template <std::uint32_t SlotBytes>
+/// Lane 0 only. `HasExpress`: the newest local message may be handled next, while it is in the
+/// nearest cache, as Go's scheduler does with its `runnext` and Tokio with its LIFO slot.
+template <std::uint32_t SlotBytes, bool HasExpress>
 class Mailbox {
  public:
   using Ring = SpscConsumer<StridedSlots, Scope::device>;
@@ -27,6 +30,10 @@ class Mailbox {
   RK_FN Mailbox(const SystemView& system, const WorkerView& self)
       : local(self.local, system.capacity.local_slots),
         stash(self.stash, system.capacity.stash_slots, SlotBytes),
+        express_limit_(self.slot_bytes <= kNearBytes ? kExpressLimit : 0),
+        express_left_(express_limit_),
+        express_(self.express, kExpressSlots),
+        local_newest_(self.local_newest),
         inbox_(self.inbox, self.inbox_words),
         control_(self.control, self.control_words),
         replay_(self.replay),
@@ -37,6 +44,35 @@ class Mailbox {
   Stash stash;
 
   RK_FN MessageView control_front() const { return view(control_.front()); }
+
+  /// Where the actor with this index writes its next message to one of this worker. Precondition:
+  /// local.has_room(1). It counts as sent with push_local().
+  RK_FN RK_HOT std::byte* claim_local(std::uint32_t sender) {
+    if constexpr (HasExpress) {
+      is_express_ = express_left_ != 0 && express_.has_room(1) && !waits_in_local(sender);
+      if (is_express_) return express_.claim();
+    }
+    return local.claim();
+  }
+  RK_FN RK_HOT void push_local(std::uint32_t sender) {
+    if constexpr (HasExpress) {
+      if (is_express_) {
+        express_.push();
+        if (--express_left_ == 0) turns_left_ = 0;
+        return;
+      }
+    }
+    append_local(sender);
+  }
+  /// Makes the message at local.claim() the last of the FIFO.
+  RK_FN void append_local(std::uint32_t sender) {
+    local.push();
+    if constexpr (HasExpress) newest_of(sender) = static_cast<std::uint32_t>(local.tail());
+  }
+  /// Messages between actors of this worker that wait, and replayed ones.
+  [[nodiscard]] RK_FN std::uint64_t local_size() const {
+    return express_.size() + local.size() + replays_left();
+  }
 
   /// Whether another worker's message is there.
   [[nodiscard]] RK_FN bool has_arrival() const {
@@ -51,13 +87,17 @@ class Mailbox {
     for (std::uint32_t look = 0; look < 3; ++look) {
       if (turns_left_ != 0) {
         if (is_local_turn_) {
-          if (!local.empty()) return source = Source::local, view(local.front());
+          if (HasExpress && !express_.empty())
+            return source = Source::express, view(express_.front());
+          if (!local.empty()) {
+            if (express_left_ == 0) express_left_ = express_limit_;
+            return source = Source::local, view(local.front());
+          }
         } else if (std::byte* slot = inbox_.front()) {
           return source = Source::inbox, view(slot);
         }
       }
-      is_local_turn_ = !is_local_turn_;
-      turns_left_ = kTurns;
+      take_turns();
     }
     return {};
   }
@@ -72,6 +112,7 @@ class Mailbox {
   /// none yet.
   RK_FN MessageView peek(Source source, std::uint32_t ahead) const {
     if (source == Source::inbox) return view(inbox_.peek(inbox_.position() + ahead));
+    if (source == Source::express) return {};
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
 
@@ -90,6 +131,7 @@ class Mailbox {
   /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN RK_HOT void finish(Source source) {
     switch (source) {
+      case Source::express: express_.pop(); break;
       case Source::local:
         local.pop();
         turns_left_ -= turns_left_ != 0;
@@ -131,6 +173,11 @@ class Mailbox {
       if ((message.header().flags & kFlagDelivered) != 0) continue;
       if (--to != from - 1) copy_message(place(source, to).slot, message.slot, SlotBytes);
     }
+    if constexpr (HasExpress) {
+      // those that moved up wait for longer than was noted
+      for (std::uint64_t at = to; source == Source::local && at != end; ++at)
+        newest_of(place(source, at).header().src.index()) = static_cast<std::uint32_t>(at + 1);
+    }
     const std::uint32_t turns = turns_left_;
     for (; to != begin; --to) finish(source);
     turns_left_ = turns;
@@ -161,6 +208,7 @@ class Mailbox {
     cursor_[2] = local.head();
     cursor_[3] = control_.position();
     cursor_[4] = inbox_.position();
+    cursor_[5] = express_.head();
   }
   /// A waiting message of an older colour, or none among the next `kSweepSteps`. Once recorded and
   /// recoloured the same call passes over it. Messages that arrive later are found when they do.
@@ -192,7 +240,9 @@ class Mailbox {
            sweep(cursor_[3], control_.position(), kOpenEnd,
                  [&](std::uint64_t at) { return view(control_.peek(at)); }) ||
            sweep(cursor_[4], inbox_.position(), kOpenEnd,
-                 [&](std::uint64_t at) { return view(inbox_.peek(at)); }));
+                 [&](std::uint64_t at) { return view(inbox_.peek(at)); }) ||
+           sweep(cursor_[5], express_.head(), express_.tail(),
+                 [&](std::uint64_t at) { return view(express_.at(at)); }));
     return found;
   }
 
@@ -202,10 +252,24 @@ class Mailbox {
   /// Places of the inbox are given back so many at a time: senders that wait for one read the word
   /// again and again.
   static constexpr std::uint32_t kCredits = 16;
+  static constexpr std::uint32_t kExpressLimit = 512;
+  /// Actors that fit into a core's near cache. Those of a larger worker are far away when their
+  /// message has just been sent; in the FIFO they are asked for ahead (Intake::look_ahead).
+  static constexpr std::uint64_t kNearBytes = 1 << 20;
+
+  /// Whether a message of this actor may wait in the FIFO: actors share the words of local_newest.
+  [[nodiscard]] RK_FN bool waits_in_local(std::uint32_t sender) const {
+    const std::uint32_t ahead = newest_of(sender) - static_cast<std::uint32_t>(local.head());
+    return static_cast<std::int32_t>(ahead) > 0;
+  }
+  [[nodiscard]] RK_FN std::uint32_t& newest_of(std::uint32_t sender) const {
+    return local_newest_[sender % kNewestWords];
+  }
 
   RK_FN static MessageView view(std::byte* slot) { return {slot, SlotBytes}; }
   RK_FN MessageView place(Source source, std::uint64_t at) const {
     switch (source) {
+      case Source::express: return view(express_.at(at));
       case Source::local: return view(local.at(at));
       case Source::inbox: return view(inbox_.peek(at));
       case Source::control: return view(control_.peek(at));
@@ -214,6 +278,7 @@ class Mailbox {
   }
   /// The position of a queue's front; `end`: behind its last message.
   RK_FN std::uint64_t ends(Source source, std::uint64_t& end) const {
+    if (source == Source::express) return end = express_.tail(), express_.head();
     if (source == Source::local) return end = local.tail(), local.head();
     if (source == Source::replay) return end = replay_count_, replayed_;
     const Ring& ring = source == Source::inbox ? inbox_ : control_;
@@ -222,15 +287,20 @@ class Mailbox {
     return ring.position();
   }
 
+  std::uint32_t express_limit_ = 0;
+  std::uint32_t express_left_ = 0;
+  LocalQueue<SlotBytes> express_;          ///< one that is being handled and the next one
+  std::uint32_t* local_newest_ = nullptr;  ///< by sender: where its newest message in `local` ends
   Ring inbox_;
   Ring control_;
   std::byte* replay_ = nullptr;
   std::uint64_t replay_count_ = 0;
   std::uint64_t replay_slots_ = 0;
   std::uint64_t replayed_ = 0;
-  std::uint64_t cursor_[5] = {};
+  std::uint64_t cursor_[6] = {};
   std::uint32_t owed_ = 0;  ///< credits of the inbox
   std::uint32_t turns_left_ = kTurns;
+  bool is_express_ = false;  ///< the newest claim_local()
   bool is_local_turn_ = true;
 };
 

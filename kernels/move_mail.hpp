@@ -30,7 +30,8 @@ class MoveMail {
   template <class Visit>
   RK_FN static void for_each_place(Worker& w, Visit visit) {
     for_each_stashed(w, [&](std::uint64_t, const MessageView& message) { visit(message); });
-    constexpr Source kQueues[] = {Source::replay, Source::local, Source::inbox, Source::control};
+    constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox,
+                                  Source::control};
     for (const Source source : kQueues) w.mailbox_.visit(source, visit);
   }
   template <class Visit>
@@ -72,7 +73,7 @@ class MoveMail {
     };
     count(block.ordinary, [&] {
       take_stashed(false);
-      constexpr Source kQueues[] = {Source::replay, Source::local, Source::inbox};
+      constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox};
       for (const Source source : kQueues) mailbox.extract(source, take);
     });
     count(block.stashed, [&] { take_stashed(true); });
@@ -85,7 +86,10 @@ class MoveMail {
       }
     });
     exchange(w, from, to);
-    if (!planted(Mutant::overtaken_move)) put_first(w, Source::local, actor);
+    if (!planted(Mutant::overtaken_move)) {
+      put_first(w, Source::express, actor);
+      put_first(w, Source::local, actor);
+    }
     block.from_elders = mailbox.elders_end();
   }
   /// Everybody: messages on their way follow.
@@ -138,7 +142,8 @@ class MoveMail {
     for_each_stashed(w, [&](std::uint64_t at, const MessageView& message) {
       if (take(message)) w.mailbox_.stash.remove(at, nullptr);
     });
-    constexpr Source kQueues[] = {Source::replay, Source::local, Source::inbox, Source::control};
+    constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox,
+                                  Source::control};
     for (const Source source : kQueues) w.mailbox_.extract(source, take);
   }
 

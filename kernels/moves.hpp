@@ -210,7 +210,8 @@ class Moves {
         w, [&](std::uint64_t, const MessageView& m) { stashed += Mail::is_to(m, index); });
     mailbox.visit(Source::control,
                   [&](const MessageView& m) { controls += Mail::is_to(m, index); });
-    mailbox.visit(Source::local, [&](const MessageView& m) { local += Mail::is_of(m, actor); });
+    for (const Source source : {Source::express, Source::local})
+      mailbox.visit(source, [&](const MessageView& m) { local += Mail::is_of(m, actor); });
     (void)w.timers_.find_if([&](const MessageView& timer) {
       timers += Mail::is_bound(timer, actor);
       return false;

@@ -43,7 +43,7 @@ class StatusReport {
     // of these is not stuck
     store_relaxed<Scope::system>(status.moved, w.mailbox_.stash.total() + w.received_ +
                                                    w.outbox_.left_total() + w.timers_.left_total());
-    store_relaxed<Scope::system>(status.local, w.mailbox_.local.size() + w.mailbox_.replays_left());
+    store_relaxed<Scope::system>(status.local, w.mailbox_.local_size());
     store_relaxed<Scope::system>(status.waits_for, w.outbox_.waits_for());
     // release: who acquires it sees a `moved` at least as new; pairs with describe_deadlock
     store_release<Scope::system>(status.shortage, static_cast<std::uint32_t>(told_shortage(w)));

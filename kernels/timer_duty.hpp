@@ -56,7 +56,7 @@ class TimerDuty {
     timer.envelope().due = 0;
     if (to == w.index_) {
       copy_message(w.mailbox_.local.claim(), timer.slot, kSlotBytes);
-      w.mailbox_.local.push();
+      w.mailbox_.append_local(timer.header().src.index());
     } else {
       const auto claim = w.outbox_.claim(to, false);
       copy_message(claim.slot, timer.slot, kSlotBytes);

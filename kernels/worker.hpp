@@ -142,9 +142,9 @@ class Worker {
     if (to == kNoWorker) to = index_;
     const bool is_control = (draft.flags & kFlagControl) != 0;
     if (to == index_ && !is_control) {
-      write(mailbox_.local.claim(), from, draft, payload, bytes, to);
+      write(mailbox_.claim_local(from.id.index()), from, draft, payload, bytes, to);
       count_sent(to);
-      return mailbox_.local.push();
+      return mailbox_.push_local(from.id.index());
     }
     const auto claim = outbox_.claim(to, is_control);
     write(claim.slot, from, draft, payload, bytes, to);
@@ -530,7 +530,7 @@ class Worker {
   const WorkerView self_;
   std::uint32_t index_;
   std::uint32_t lanes_ = 1;
-  Mailbox<kSlotBytes> mailbox_;
+  Mailbox<kSlotBytes, Group::kIsSingle> mailbox_;
   Outbox<kSlotBytes> outbox_;
   Timers<kSlotBytes> timers_;
   SlabPool slab_;

@@ -157,7 +157,7 @@ struct alignas(64) WorkerStatus {
   std::uint32_t waits_for;         ///< worker whose inbox is full, or kWaitsForNobody
   std::uint32_t shortage;          ///< Shortage bits
   std::uint64_t timers;            ///< pending timers and asks
-  std::uint64_t local;             ///< messages in the local FIFO and the replay list now
+  std::uint64_t local;             ///< local messages and replayed ones that wait now
   std::uint64_t moved;             ///< messages that left a queue, were set aside or came due, ever
   std::uint32_t move_done;         ///< newest finished step of a move
   std::uint32_t move_outcome;      ///< MoveOutcome of it

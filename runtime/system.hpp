@@ -82,6 +82,11 @@ struct SurveyEntry {
 };
 inline constexpr std::uint32_t kNoPlace = 0xFFFFFFFFu;
 
+/// Local messages that may go before the others: the one that is being handled and the next one.
+inline constexpr std::uint32_t kExpressSlots = 2;
+/// Words that tell which senders have messages in a worker's FIFO; a power of two.
+inline constexpr std::uint32_t kNewestWords = 1024;
+
 /// What one worker needs. Pointers are device addresses (host memory is mapped at the same
 /// address).
 struct WorkerView {
@@ -96,12 +101,14 @@ struct WorkerView {
   RingWords* inbox_words;
   StridedSlots control;
   RingWords* control_words;
-  std::byte* local;        ///< local_slots messages, private
-  std::byte* timers;       ///< timer_slots messages, private
-  TimerEntry* timer_heap;  ///< timer_slots entries, private
-  std::byte* stage;        ///< what the lanes of a batch send, until lane 0 stamps it; private
-  std::byte* outbox;       ///< outbox_slots messages, private
-  std::byte* stash;        ///< stash_slots messages, private
+  std::byte* local;             ///< local_slots messages, private
+  std::byte* express;           ///< kExpressSlots messages, private
+  std::uint32_t* local_newest;  ///< kNewestWords, private; see Mailbox
+  std::byte* timers;            ///< timer_slots messages, private
+  TimerEntry* timer_heap;       ///< timer_slots entries, private
+  std::byte* stage;             ///< what the lanes of a batch send, until lane 0 stamps it; private
+  std::byte* outbox;            ///< outbox_slots messages, private
+  std::byte* stash;             ///< stash_slots messages, private
   /// Elder messages: restored ones, and those that a move put before all others; private.
   std::byte* replay;
   std::uint64_t replay_count;  ///< at launch: restored ones

@@ -121,6 +121,8 @@ struct Regions {
     std::byte* control;
     RingWords* control_words;
     std::byte* local;
+    std::byte* express;
+    std::uint32_t* local_newest;
     std::byte* timers;
     TimerEntry* timer_heap;
     std::byte* stage;
@@ -182,6 +184,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     p.control_words = bump.take<RingWords>(1);
     p.control = bump.take<std::byte>(std::uint64_t{capacity.control_slots} * slot_bytes);
     p.local = bump.take<std::byte>(std::uint64_t{capacity.local_slots} * slot_bytes);
+    p.express = bump.take<std::byte>(std::uint64_t{kExpressSlots} * slot_bytes);
+    p.local_newest = bump.take<std::uint32_t>(kNewestWords);
     p.timers = bump.take<std::byte>(std::uint64_t{capacity.timer_slots} * slot_bytes);
     p.timer_heap = bump.take<TimerEntry>(capacity.timer_slots);
     p.stage = bump.take<std::byte>(
@@ -476,6 +480,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     view.control = strided(d.control, capacity.control_slots, slot_bytes);
     view.control_words = d.control_words;
     view.local = d.local;
+    view.express = d.express;
+    view.local_newest = d.local_newest;
     view.timers = d.timers;
     view.timer_heap = d.timer_heap;
     view.stage = d.stage;
