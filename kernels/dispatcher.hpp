@@ -37,6 +37,7 @@ class Dispatcher {
   RK_FN bool turn(bool& worked) {
     worked = relay_control();
     if (stopping_) return false;
+    if (is_still_) return true;
     if (recorded_to_ < cut_position_) worked |= record_waiting();
     worked |= forward();
     return true;
@@ -56,6 +57,7 @@ class Dispatcher {
     const std::uint32_t cut_epoch = load_acquire<Scope::system>(from.cut_epoch);
     const std::uint32_t read_request = load_acquire<Scope::system>(from.read_request);
     const std::uint32_t step_request = load_acquire<Scope::system>(from.step_request);
+    const std::uint32_t move_request = load_acquire<Scope::system>(from.move_request);
     closed_ = load_relaxed<Scope::system>(from.closed_epoch);
     if (cut_epoch != epoch_) {
       epoch_ = cut_epoch;
@@ -65,6 +67,7 @@ class Dispatcher {
     }
     const std::uint32_t run_state = load_relaxed<Scope::system>(from.run_state);
     stopping_ = run_state == static_cast<std::uint32_t>(RunState::stopping);
+    is_still_ = run_state == static_cast<std::uint32_t>(RunState::moving);
     store_relaxed<Scope::device>(to.run_state, run_state);
     store_relaxed<Scope::device>(to.cut_parent, load_relaxed<Scope::system>(from.cut_parent));
     store_relaxed<Scope::device>(to.cut_epoch, cut_epoch);
@@ -73,9 +76,14 @@ class Dispatcher {
                                  load_relaxed<Scope::system>(from.clock_offset_us));
     store_relaxed<Scope::device>(to.read_actor, load_relaxed<Scope::system>(from.read_actor));
     store_relaxed<Scope::device>(to.step_budget, load_relaxed<Scope::system>(from.step_budget));
+    store_relaxed<Scope::device>(to.move_step, load_relaxed<Scope::system>(from.move_step));
+    store_relaxed<Scope::device>(to.move_actor, load_relaxed<Scope::system>(from.move_actor));
+    store_relaxed<Scope::device>(to.move_to, load_relaxed<Scope::system>(from.move_to));
+    store_relaxed<Scope::device>(to.move_gap, load_relaxed<Scope::system>(from.move_gap));
     // release: publishes the operands above; pairs with the workers' acquire of the same words
     store_release<Scope::device>(to.read_request, read_request);
     store_release<Scope::device>(to.step_request, step_request);
+    store_release<Scope::device>(to.move_request, move_request);
     // release: publishes the words above; pairs with the workers' acquire of the version
     store_release<Scope::device>(to.version, version);
     return true;
@@ -134,6 +142,7 @@ class Dispatcher {
   std::uint64_t cut_position_ = 0;  ///< of the open cut
   std::uint64_t recorded_to_ = 0;   ///< H2K positions below it are recorded or forwarded
   bool stopping_ = false;
+  bool is_still_ = false;  ///< an actor moves: H2K and inboxes stay as they are
 };
 
 }  // namespace rk

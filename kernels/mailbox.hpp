@@ -5,9 +5,10 @@
 //  1. Per (sender, receiver) pair and lane, messages are handled in the order in which they were
 //  sent: such a pair always takes the same way, and the stash keeps the order per actor. A local
 //  message goes before the FIFO (express) only if nothing of its sender waits there.
-//  2. Control messages come first; the replay list (messages restored from a checkpoint) is drained
-//  before FIFO and inbox, which take turns. After kExpressLimit express messages one of the
-//  FIFO goes, and before it the inbox has its turn.
+//  2. Control messages come first; the replay list (messages restored from a checkpoint, and those
+//  that a move of an actor put before all others: the elders) is drained before FIFO and inbox,
+//  which take turns. After kExpressLimit express messages one of the FIFO goes, and before it the
+//  inbox has its turn.
 //  3. A message stays where it lies until its handler has returned; finish() then frees its place.
 #pragma once
 
@@ -36,7 +37,8 @@ class Mailbox {
         inbox_(self.inbox, self.inbox_words),
         control_(self.control, self.control_words),
         replay_(self.replay),
-        replay_count_(self.replay_count) {}
+        replay_count_(self.replay_count),
+        replay_slots_(self.replay_slots) {}
 
   LocalQueue<SlotBytes> local;
   Stash stash;
@@ -148,6 +150,56 @@ class Mailbox {
   /// Replayed messages that wait.
   [[nodiscard]] RK_FN std::uint64_t replays_left() const { return replay_count_ - replayed_; }
 
+  // --- moves of actors, while all workers stand still and no cut is open
+
+  /// Visits what waits in a queue, in its order. Not for the stash.
+  template <class Visit>
+  RK_FN void visit(Source source, Visit visit) const {
+    std::uint64_t end = 0;
+    for (std::uint64_t at = ends(source, end); at != end; ++at) visit(place(source, at));
+  }
+  /// Takes out of a queue what `take` copied and returned true for. What is left moves up.
+  template <class Take>
+  RK_FN void extract(Source source, Take take) {
+    std::uint64_t end = 0;
+    const std::uint64_t begin = ends(source, end);
+    for (std::uint64_t at = begin; at != end; ++at) {
+      const MessageView message = place(source, at);
+      if (take(message)) message.header().flags |= kFlagDelivered;
+    }
+    std::uint64_t to = end;
+    for (std::uint64_t from = end; from != begin; --from) {
+      const MessageView message = place(source, from - 1);
+      if ((message.header().flags & kFlagDelivered) != 0) continue;
+      if (--to != from - 1) copy_message(place(source, to).slot, message.slot, SlotBytes);
+    }
+    if constexpr (HasExpress) {
+      // those that moved up wait for longer than was noted
+      for (std::uint64_t at = to; source == Source::local && at != end; ++at)
+        newest_of(place(source, at).header().src.index()) = static_cast<std::uint32_t>(at + 1);
+    }
+    const std::uint32_t turns = turns_left_;
+    for (; to != begin; --to) finish(source);
+    turns_left_ = turns;
+  }
+  /// Where the elder messages end, as a position for elder().
+  [[nodiscard]] RK_FN std::uint64_t elders_end() const { return replay_count_; }
+  [[nodiscard]] RK_FN std::uint64_t elder_room() const { return replay_slots_ - replay_count_; }
+  RK_FN MessageView elder(std::uint64_t position) const {
+    return view(replay_ + position * SlotBytes);
+  }
+  /// Messages that were written behind the end are elders now.
+  RK_FN void add_elders(std::uint64_t count) { replay_count_ += count; }
+  /// Makes the room of those that were handled free.
+  RK_FN void close_up_elders() {
+    std::uint64_t to = 0;
+    for (std::uint64_t from = replayed_; from != replay_count_; ++from, ++to) {
+      if (to != from) copy_message(elder(to).slot, elder(from).slot, SlotBytes);
+    }
+    replayed_ = 0;
+    replay_count_ = to;
+  }
+
   // --- the cut's sweep
 
   RK_FN void begin_sweep() {
@@ -215,6 +267,25 @@ class Mailbox {
   }
 
   RK_FN static MessageView view(std::byte* slot) { return {slot, SlotBytes}; }
+  RK_FN MessageView place(Source source, std::uint64_t at) const {
+    switch (source) {
+      case Source::express: return view(express_.at(at));
+      case Source::local: return view(local.at(at));
+      case Source::inbox: return view(inbox_.peek(at));
+      case Source::control: return view(control_.peek(at));
+      default: return elder(at);
+    }
+  }
+  /// The position of a queue's front; `end`: behind its last message.
+  RK_FN std::uint64_t ends(Source source, std::uint64_t& end) const {
+    if (source == Source::express) return end = express_.tail(), express_.head();
+    if (source == Source::local) return end = local.tail(), local.head();
+    if (source == Source::replay) return end = replay_count_, replayed_;
+    const Ring& ring = source == Source::inbox ? inbox_ : control_;
+    end = ring.position();
+    while (ring.peek(end) != nullptr) ++end;
+    return ring.position();
+  }
 
   std::uint32_t express_limit_ = 0;
   std::uint32_t express_left_ = 0;
@@ -224,6 +295,7 @@ class Mailbox {
   Ring control_;
   std::byte* replay_ = nullptr;
   std::uint64_t replay_count_ = 0;
+  std::uint64_t replay_slots_ = 0;
   std::uint64_t replayed_ = 0;
   std::uint64_t cursor_[6] = {};
   std::uint32_t owed_ = 0;  ///< credits of the inbox

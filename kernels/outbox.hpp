@@ -140,11 +140,45 @@ class Outbox {
     return {};
   }
 
+  // --- moves of actors, while all workers stand still and no cut is open
+
+  /// Visits what waits, in its order.
+  template <class Visit>
+  RK_FN void visit(Visit visit) const {
+    for (std::uint64_t position = head_; position != tail_; ++position) {
+      const MessageView message = at(position);
+      if ((message.header().flags & kFlagDelivered) == 0) visit(message);
+    }
+  }
+  /// The entry goes to another worker: before its route says so.
+  RK_FN void turn_to(const MessageView& entry, std::uint32_t worker) {
+    leave_queue(entry);
+    const bool is_control = (entry.header().flags & kFlagControl) != 0;
+    if (waiting_[inbox_index(worker, is_control)]++ == 0) ++inboxes_waited_for_;
+  }
+  /// The entry was copied to another place.
+  RK_FN void withdraw(const MessageView& entry) {
+    leave_queue(entry);
+    entry.header().flags |= kFlagDelivered;
+    --size_;
+    ++left_total_;
+  }
+  /// Places in the worker's own control inbox.
+  [[nodiscard]] RK_FN std::uint64_t control_room(std::uint32_t worker) const {
+    return waiting_[inbox_index(worker, true)] != 0
+               ? 0
+               : peers_[inbox_index(worker, true)].free_slots();
+  }
+
   /// Messages that waited here and left.
   [[nodiscard]] RK_FN std::uint64_t left_total() const { return left_total_; }
   [[nodiscard]] RK_FN std::uint64_t full_inbox_total() const { return full_inbox_total_; }
 
  private:
+  RK_FN void leave_queue(const MessageView& entry) {
+    const bool is_control = (entry.header().flags & kFlagControl) != 0;
+    if (--waiting_[inbox_index(entry.route().to, is_control)] == 0) --inboxes_waited_for_;
+  }
   RK_FN MessageView at(std::uint64_t position) const { return {entry(position), SlotBytes}; }
   RK_FN std::byte* entry(std::uint64_t position) const {
     return base_ + (position & mask_) * SlotBytes;

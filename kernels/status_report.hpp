@@ -22,7 +22,8 @@ class StatusReport {
   /// Writes what the host reads: WorkerStatus and, with one status in some, what waits.
   RK_FN RK_COLD static void publish(Worker& w) {
     if (w.telemetry_.publish_due() || w.run_state_ == RunState::stopping) {
-      if (w.telemetry_.on()) publish_telemetry(w);
+      // not while an actor moves: what waits may name one whose entry changes
+      if (w.telemetry_.on() && w.run_state_ != RunState::moving) publish_telemetry(w);
     }
     w.idle_turns_ = 0;
     w.published_received_ = w.received_;
@@ -54,6 +55,7 @@ class StatusReport {
     store_release<Scope::system>(status.received, w.received_);
     store_release<Scope::system>(status.fault, static_cast<std::uint32_t>(w.fault_));
     if (w.steps_left_ == 0) store_release<Scope::system>(status.step_done, w.step_request_);
+    if (w.system_.move != nullptr) Worker::Move::publish(w.move_, status);
     store_release<Scope::system>(status.state, static_cast<std::uint32_t>(w.run_state_));
     // release: every handler of an older control version has returned; pairs with Runtime::pause
     store_release<Scope::system>(status.control_version, w.control_version_);

@@ -66,6 +66,16 @@ class Timers {
     sink(position);
   }
 
+  /// The first that `is` is true for, in no order; none if there is none.
+  template <class Is>
+  RK_FN MessageView find_if(Is is) const {
+    for (std::uint32_t i = 0; i < count_; ++i) {
+      const MessageView message = at(heap_[i].slot);
+      if (is(message)) return message;
+    }
+    return {};
+  }
+
   /// Timers that fired or were dropped.
   [[nodiscard]] RK_FN std::uint64_t left_total() const { return left_total_; }
 
@@ -134,14 +144,6 @@ class Timers {
 
   RK_FN MessageView at(std::uint32_t slot) const {
     return {base_ + std::uint64_t{slot} * SlotBytes, SlotBytes};
-  }
-  template <class Is>
-  RK_FN MessageView find_if(Is is) const {
-    for (std::uint32_t i = 0; i < count_; ++i) {
-      const MessageView message = at(heap_[i].slot);
-      if (is(message)) return message;
-    }
-    return {};
   }
   RK_FN void swap(std::uint32_t a, std::uint32_t b) {
     const TimerEntry entry = heap_[a];

@@ -26,6 +26,7 @@
 #include <ringkernel/kernels/intake.hpp>
 #include <ringkernel/kernels/lifecycle.hpp>
 #include <ringkernel/kernels/mailbox.hpp>
+#include <ringkernel/kernels/moves.hpp>
 #include <ringkernel/kernels/outbox.hpp>
 #include <ringkernel/kernels/serializer.hpp>
 #include <ringkernel/kernels/slab.hpp>
@@ -206,6 +207,7 @@ class Worker {
   using Report = StatusReport<Worker>;
   using Batches = Batch<Worker>;
   using Mail = Intake<Worker>;
+  using Move = Moves<Worker>;
   using Types = Program;
   using Lanes = Group;
   friend Life;
@@ -214,15 +216,18 @@ class Worker {
   friend Report;
   friend Batches;
   friend Mail;
+  friend Move;
+  friend MoveMail<Worker>;
+  friend LoadSurvey<Worker>;
 
   static constexpr std::uint32_t kNoWorker = 0xFFFFFFFFu;
 
   struct Action {
-    enum class Kind : std::uint32_t { none, stop, handle, command, save, record, read };
+    enum class Kind : std::uint32_t { none, stop, handle, command, save, record, read, move };
     Kind kind = Kind::none;
     Source source = Source::none;
     MessageView message{};       ///< handle, command, record
-    SlotHeader* slot = nullptr;  ///< handle, command, read
+    SlotHeader* slot = nullptr;  ///< handle, command, read, move
     SaveUnit* unit = nullptr;    ///< save; handle: to be copied first
     std::uint64_t stash_position = 0;
     std::uint32_t batch = 1;  ///< handle: messages of source from here on, one handler each
@@ -256,6 +261,7 @@ class Worker {
       return;
     }
     if (read_request_ != read_done_ && decide_read()) return;
+    if (move_.is_due && Move::turn(*this)) return;
     outbox_.flush();
     if (may_handle() && !timers_.empty()) Duty::fire_due(*this);
     if (open() && credit_ > 0 && Cut::background(*this, action_)) return;
@@ -308,6 +314,7 @@ class Worker {
       step_request_ = step;
       steps_left_ = load_relaxed<Scope::device>(control.step_budget);
     }
+    Move::observe(*this, control);
     closed_epoch_ = load_relaxed<Scope::device>(control.closed_epoch);
     const std::uint32_t cut = load_relaxed<Scope::device>(control.cut_epoch);
     if (static_cast<std::int32_t>(cut - epoch_) > 0) Cut::take(*this, cut);
@@ -358,6 +365,7 @@ class Worker {
                                 reinterpret_cast<const std::byte*>(action.slot),
                                 slot_stride(action.slot->state_bytes, action.slot->field_bytes));
         break;
+      case Action::Kind::move: Move::perform(*this, group, *action.slot); break;
       default: break;
     }
   }
@@ -550,6 +558,7 @@ class Worker {
   std::uint32_t step_request_ = 0;
   std::uint64_t steps_left_ = 0;
   std::int64_t clock_offset_us_ = 0;
+  MoveDuty move_{};
 
   std::uint64_t turn_ = 0;
   std::uint32_t idle_turns_ = 0;

@@ -8,9 +8,10 @@
 // version with release; a reader that acquires a version it has not seen reads them all. It may see
 // newer words than its version stands for. That is harmless for a word that stands alone; words
 // with an operand (cut_epoch with cut_position and cut_parent, read_request and read_actor,
-// step_request and step_budget) are stored after it with release and loaded before it with acquire,
-// so that a request is never seen with an older operand. A newer operand with an older request
-// changes nothing: that request was served before the host made the next.
+// step_request and step_budget, move_request and what follows it) are stored after it with release
+// and loaded before it with acquire, so that a request is never seen with an older operand. A newer
+// operand with an older request changes nothing: that request was served before the host made the
+// next.
 #pragma once
 
 #include <ringkernel/runtime/message.hpp>
@@ -19,7 +20,34 @@
 
 namespace rk {
 
-enum class RunState : std::uint32_t { running = 0, paused = 1, stopping = 2 };
+/// `moving`: all workers and the dispatcher stand still between two handlers, while an actor
+/// changes its worker (kernels/moves.hpp).
+enum class RunState : std::uint32_t { running = 0, paused = 1, stopping = 2, moving = 3 };
+
+/// What workers do next for a move; kernels/moves.hpp says who does what.
+enum class MoveStep : std::uint32_t {
+  none = 0,
+  survey,     ///< while it runs: tell what the worker's actors handled since the last survey
+  nominate,   ///< while it runs: name the actor that should leave, by that survey
+  offer,      ///< the new worker chooses a place and tells what it has room for
+  hand_over,  ///< the old worker copies the actor and its mail there, or refuses
+  adopt,      ///< the new worker takes them; all correct the ways of what they still hold
+  give_up,    ///< the new worker hands over the mail of the place that it gave in exchange
+  settle,     ///< the old worker takes it
+};
+
+/// What became of a step.
+enum class MoveOutcome : std::uint32_t {
+  done = 0,
+  has_mail,    ///< done, but the place given in exchange still has mail
+  not_found,   ///< the actor lives no more
+  no_place,    ///< no free place of its type and field there
+  waits,       ///< what it sent waits for a full inbox, or its restored timers are not set yet
+  no_room,     ///< more messages wait for it than the new worker has room for
+  no_stash,    ///< the same, of those that are set aside
+  no_control,  ///< the same, on the control lane
+  no_timers,   ///< its asks and timers in steps do not fit there
+};
 
 /// Written by the host under its lane lock, read by the dispatcher.
 struct alignas(64) HostControl {
@@ -35,8 +63,14 @@ struct alignas(64) HostControl {
   std::uint64_t cut_position;    ///< H2K messages below this position were sent before the cut
   std::int64_t clock_offset_us;  ///< host time minus device time
   std::uint64_t reserved;
+  std::uint32_t move_request;  ///< number of the newest step of a move
+  std::uint32_t move_step;     ///< MoveStep
+  std::uint32_t move_actor;    ///< ActorId::word
+  std::uint32_t move_to;       ///< worker; nominate: the one that should give an actor away
+  std::uint64_t move_gap;      ///< nominate: messages that it handled more than another
+  std::uint64_t pad[5];
 };
-static_assert(sizeof(HostControl) == 64);
+static_assert(sizeof(HostControl) == 128);
 
 /// The dispatcher's copy, read by every worker on every turn.
 struct alignas(64) DeviceControl {
@@ -50,9 +84,15 @@ struct alignas(64) DeviceControl {
   std::uint32_t cut_parent;
   std::uint64_t step_budget;
   std::int64_t clock_offset_us;
-  std::uint64_t pad[2];
+  std::uint64_t reserved[2];
+  std::uint32_t move_request;
+  std::uint32_t move_step;
+  std::uint32_t move_actor;
+  std::uint32_t move_to;
+  std::uint64_t move_gap;
+  std::uint64_t pad[5];
 };
-static_assert(sizeof(DeviceControl) == 64);
+static_assert(sizeof(DeviceControl) == 128);
 
 /// Why a handler ended the run.
 enum class Fault : std::uint32_t {
@@ -119,7 +159,14 @@ struct alignas(64) WorkerStatus {
   std::uint64_t timers;            ///< pending timers and asks
   std::uint64_t local;             ///< local messages and replayed ones that wait now
   std::uint64_t moved;             ///< messages that left a queue, were set aside or came due, ever
-  std::uint64_t pad[6];
+  std::uint32_t move_done;         ///< newest finished step of a move
+  std::uint32_t move_outcome;      ///< MoveOutcome of it
+  std::uint32_t move_place;        ///< offer: index of the place chosen; nominate: ActorId::word
+  /// Messages of the host, or replayed ones, that this worker sent to the actor's new worker
+  /// instead of the old one, less those that went the other way.
+  std::int32_t move_host_messages;
+  std::uint64_t move_load;  ///< survey
+  std::uint64_t pad[3];
 };
 static_assert(sizeof(WorkerStatus) == 192);
 

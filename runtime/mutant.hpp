@@ -19,6 +19,9 @@ enum class Mutant : int {
   touch_forgotten = 6,      ///< a unit touched in its parent's colour counts as unchanged
   lost_when_full = 7,       ///< a message whose inbox is full leaves the outbox for nowhere
   waits_unseen = 8,         ///< a worker does not tell whom it waits for
+  overtaken_move = 9,       ///< what a moved actor sent before does not go before what it sends now
+  mail_left_behind = 10,    ///< a message that waits in an outbox keeps its way to the old worker
+  uncounted_move = 11,      ///< a moved message still counts as sent to the old worker
 };
 
 constexpr bool planted(Mutant mutant) { return static_cast<int>(mutant) == RK_MUTANT; }

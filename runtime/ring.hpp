@@ -213,6 +213,12 @@ class MpscProducer {
     return in_use(ticket) < slots_.capacity();
   }
   RK_FN std::uint64_t capacity() const { return slots_.capacity(); }
+  /// Exact while neither a producer nor the consumer moves.
+  RK_FN std::uint64_t free_slots() const {
+    // relaxed and acquire: as in has_room
+    const std::uint64_t ticket = load_relaxed<S>(words_->tail);
+    return slots_.capacity() - (ticket - load_acquire<S>(words_->consumed));
+  }
 
  private:
   // A stale ticket can lie behind the cached credit; it then counts as an empty ring and the claim

@@ -89,6 +89,16 @@ struct CheckpointOptions {
   std::shared_ptr<checkpoint::Storage> storage;
 };
 
+/// Actors that change their worker while the program runs; docs/actors.md says what it costs.
+struct RebalanceOptions {
+  bool enabled = false;  ///< move_actor() works; workers get the memory for it
+  /// How often the most loaded worker gives one to the least loaded one; needs `enabled`. 0: never.
+  std::chrono::nanoseconds every{0};
+  /// Only when the one handled so many times as many messages as the other since the last time, at
+  /// least 1.
+  double threshold = 1.25;
+};
+
 struct RuntimeOptions {
   std::uint32_t workers = 0;  ///< 0: the executor's default
   Capacities capacity{};
@@ -101,6 +111,7 @@ struct RuntimeOptions {
   std::chrono::nanoseconds stall_deadline = std::chrono::seconds(60);
   bool telemetry = true;  ///< workers count what telemetry() tells; see docs/telemetry.md
   Polling polling{};      ///< of the host's threads while nothing comes
+  RebalanceOptions rebalance{};
   CheckpointOptions checkpoint{};
 };
 
@@ -186,7 +197,11 @@ struct RuntimeStats {
   std::uint64_t host_received = 0;         ///< of `received`: consumed by the host
   std::uint64_t stashed_total = 0;
   std::uint64_t full_inbox_total = 0;
-  std::uint64_t stalls = 0;         ///< waits for room in a snapshot ring
+  std::uint64_t moves = 0;                  ///< actors that changed their worker
+  std::uint64_t moves_refused = 0;          ///< tries that were refused; some were tried again
+  std::chrono::nanoseconds moving{};        ///< all workers stood still for it
+  std::chrono::nanoseconds longest_move{};  ///< of these, the longest time at once
+  std::uint64_t stalls = 0;                 ///< waits for room in a snapshot ring
   std::uint64_t stalled_ticks = 0;  ///< their length in worker ticks (CPU: time stamp counter)
   std::uint32_t checkpoints = 0;    ///< durable ones
   std::uint32_t increments = 0;     ///< of these
@@ -361,6 +376,18 @@ class Runtime {
   /// Ends an actor: messages to it are dead letters from then on. Its links and watchers learn
   /// `code`. Any thread.
   Result<void> kill(ActorId actor, std::uint32_t code = kCodeKilled);
+
+  /// Makes an actor live on `worker` from now on: its id stays, its messages, timers, asks and
+  /// links follow, in their order. All workers stand still meanwhile, for some hundred
+  /// microseconds; no checkpoint is being taken, or it waits. What passes is tried again until
+  /// `deadline`; then, or at once, the move is refused and nothing has changed: no_space (no free
+  /// place of its type and field there: reserve), not_found, would_block (says what was full).
+  /// closed, invalid_argument (RebalanceOptions::enabled, no such worker). Any thread, not from a
+  /// callback.
+  Result<void> move_actor(ActorId actor, std::uint32_t worker,
+                          std::chrono::nanoseconds deadline = std::chrono::seconds(1));
+  /// Where an actor lives. not_found for ids that no place has; the actor may be dead.
+  [[nodiscard]] Result<std::uint32_t> worker_of(ActorId actor) const;
 
   /// Messages that could not be handled, oldest first; the newest few thousand are kept. They are
   /// part of a checkpoint. Any thread.

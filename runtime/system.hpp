@@ -58,6 +58,30 @@ struct PlacePool {
 };
 static_assert(sizeof(PlacePool) == 16);
 
+/// What the two workers of a move tell each other; written by one of them per step.
+struct MoveBlock {
+  std::uint32_t place;       ///< free one of the new worker; kNoPlace: none fits
+  std::uint32_t from;        ///< the old worker
+  std::uint64_t elders;      ///< where the new worker's list of elder messages ends
+  std::uint64_t elder_room;  ///< messages that it can take there
+  std::uint64_t stash_room;
+  std::uint64_t control_room;
+  std::uint64_t timer_room;
+  std::uint64_t place_mail;  ///< messages for the dead of `place`, which the old worker gets
+  // the actor's mail, one after the other from `elders` on
+  std::uint64_t ordinary;
+  std::uint64_t stashed;
+  std::uint64_t controls;
+  std::uint64_t timers;
+  std::uint64_t from_elders;  ///< where the old worker's list of elder messages ends
+};
+/// What surveys know of one actor.
+struct SurveyEntry {
+  std::uint64_t handled;  ///< in all, at the newest survey
+  std::uint64_t load;     ///< between the last two
+};
+inline constexpr std::uint32_t kNoPlace = 0xFFFFFFFFu;
+
 /// Local messages that may go before the others: the one that is being handled and the next one.
 inline constexpr std::uint32_t kExpressSlots = 2;
 /// Words that tell which senders have messages in a worker's FIFO; a power of two.
@@ -85,8 +109,10 @@ struct WorkerView {
   std::byte* stage;             ///< what the lanes of a batch send, until lane 0 stamps it; private
   std::byte* outbox;            ///< outbox_slots messages, private
   std::byte* stash;             ///< stash_slots messages, private
-  std::byte* replay;            ///< restored messages, private
-  std::uint64_t replay_count;
+  /// Elder messages: restored ones, and those that a move put before all others; private.
+  std::byte* replay;
+  std::uint64_t replay_count;  ///< at launch: restored ones
+  std::uint64_t replay_slots;
 
   std::byte* slab;  ///< slab_blocks blocks
   std::uint32_t slab_block_bytes;
@@ -125,6 +151,9 @@ struct SystemView {
   std::byte* dispatcher_ring;
   StreamWords* dispatcher_words;
   InboxProducer* dispatcher_peers;  ///< as WorkerView::peers
+
+  MoveBlock* move;       ///< null: actors stay where they are
+  SurveyEntry* surveys;  ///< by actor index
 
   std::uint64_t seed;
   std::uint32_t base_epoch;  ///< epoch at launch: 0, or that of the restored checkpoint

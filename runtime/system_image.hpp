@@ -41,6 +41,7 @@ struct SystemPlan {
   std::uint64_t base_hlc = 0;
   std::uint32_t background_percent = 25;
   bool telemetry = true;
+  bool movable = false;           ///< actors may move to other workers while the program runs
   bool page_hashes = false;       ///< for increments: memory for the hashes of larger actors
   std::vector<ActorPlan> actors;  ///< any order; ids unique
   std::vector<std::vector<ReplayMessage>> replay;  ///< per worker, in the order to handle them

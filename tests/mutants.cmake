@@ -44,6 +44,18 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
     target_compile_definitions(${name} PRIVATE RK_MUTANT=${mutant})
     rk_flags(${name})
   endforeach()
+
+  # Actors that change their workers under traffic.
+  foreach(mutant 0 9 10 11)
+    set(name move_oracle)
+    if(mutant)
+      string(APPEND name "_mutant_${mutant}")
+    endif()
+    add_executable(${name} "${CMAKE_CURRENT_SOURCE_DIR}/tests/oracle/move_oracle.cpp")
+    target_link_libraries(${name} PRIVATE ringkernel)
+    target_compile_definitions(${name} PRIVATE RK_MUTANT=${mutant})
+    rk_flags(${name})
+  endforeach()
 endif()
 
 # Damages a checkpoint in every way a bit or a length can be wrong; for scripts/check_corrupt.

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace rk {
 
@@ -136,6 +137,41 @@ void HostLane::request_step(std::uint32_t request, std::uint64_t messages) {
 void HostLane::set_clock_offset(std::int64_t offset_us) {
   store_relaxed<Scope::system>(system_.host_control->clock_offset_us, offset_us);
   publish_control();
+}
+
+std::uint32_t HostLane::request_move(const MoveRequest& request) {
+  HostControl& control = *system_.host_control;
+  store_relaxed<Scope::system>(control.move_step, static_cast<std::uint32_t>(request.step));
+  store_relaxed<Scope::system>(control.move_actor, request.actor.word);
+  store_relaxed<Scope::system>(control.move_to, request.to);
+  store_relaxed<Scope::system>(control.move_gap, request.gap);
+  store_release<Scope::system>(control.move_request, ++move_request_);
+  publish_control();
+  return move_request_;
+}
+
+void HostLane::finish_move(ActorId actor, std::uint32_t place, std::uint32_t to,
+                           std::int64_t host_messages) {
+  ActorEntry& moved = system_.actors[actor.index()];
+  ActorEntry& other = system_.actors[place];
+  std::swap(moved.slot, other.slot);
+  std::swap(moved.worker, other.worker);
+  const std::uint32_t from = other.worker;
+  RK_ASSERT(moved.worker == to && from != to);
+  channels_[from].sent -= static_cast<std::uint64_t>(host_messages);
+  channels_[to].sent += static_cast<std::uint64_t>(host_messages);
+  // acquire: as in SpscProducer::has_room; the dispatcher stands still
+  for (std::uint64_t at = load_acquire<Scope::system>(system_.h2k_words->consumed);
+       at != h2k_.position(); ++at) {
+    const MessageView message{system_.h2k.slot(at), system_.message_slot_bytes};
+    const std::uint32_t index = message.header().dst.index();
+    if (index != actor.index() && index != place) continue;
+    const std::uint32_t now = index == place ? from : to;
+    Route& route = message.route();
+    --channels_[route.to].sent;
+    ++channels_[now].sent;
+    route.to = static_cast<std::uint8_t>(now);
+  }
 }
 
 void HostLane::publish_control() {

@@ -7,6 +7,7 @@
 //     counters, publish the control word}. Hence each message is clearly before or after the host's
 //     cut.
 //  2. The lock is never held while waiting for a worker.
+//  3. Where an actor lives changes under the lock, while the workers stand still.
 #pragma once
 
 #include <ringkernel/hlc/clock.hpp>
@@ -29,6 +30,14 @@ struct HostMessage {
   MessageKind kind = MessageKind::plain;
   std::uint32_t correlation = 0;
   std::uint64_t due = 0;
+};
+
+/// A step of a move, as it is asked for; kernels/moves.hpp.
+struct MoveRequest {
+  MoveStep step = MoveStep::none;
+  ActorId actor{};
+  std::uint32_t to = 0;
+  std::uint64_t gap = 0;
 };
 
 class HostLane {
@@ -71,6 +80,17 @@ class HostLane {
   void request_read(std::uint32_t request, ActorId actor);
   void request_step(std::uint32_t request, std::uint64_t messages);
   void set_clock_offset(std::int64_t offset_us);
+  /// Number of the step.
+  std::uint32_t request_move(const MoveRequest& request);
+  /// The actor and the free place have changed their workers: what is sent to them, or waits in the
+  /// host's ring, goes where they are. `host_messages`: messages of the host's channels, restored
+  /// ones included, that workers sent to `to` instead of `from`. The workers stand still.
+  void finish_move(ActorId actor, std::uint32_t place, std::uint32_t to,
+                   std::int64_t host_messages);
+  /// Whether `worker` has sent outputs that were not taken yet.
+  [[nodiscard]] bool has_output(std::uint32_t worker) const {
+    return k2h_[worker].front() != nullptr;
+  }
 
   /// Worker that counts what is sent to `to`; none for ids that no place has.
   [[nodiscard]] std::optional<std::uint32_t> worker_of(ActorId to) const;
@@ -94,6 +114,7 @@ class HostLane {
   std::uint32_t epoch_;
   std::uint32_t source_sequence_;
   std::uint32_t control_version_ = 0;
+  std::uint32_t move_request_ = 0;
   std::uint64_t sent_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t refused_stamps_ = 0;

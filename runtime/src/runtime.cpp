@@ -17,6 +17,17 @@ constexpr auto kReadTimeout = std::chrono::seconds(30);
 constexpr auto kJoinTimeout = std::chrono::seconds(30);
 constexpr auto kPoll = std::chrono::milliseconds(2);
 
+Result<void> check_rebalance(const RebalanceOptions& rebalance) {
+  if (rebalance.every.count() < 0)
+    return fail(ErrorCode::invalid_argument, "rebalance.every is negative");
+  if (rebalance.every.count() != 0 && !rebalance.enabled)
+    return fail(ErrorCode::invalid_argument, "rebalance.every needs rebalance.enabled");
+  // refuses what is not a number, too
+  if (!(rebalance.threshold >= 1))
+    return fail(ErrorCode::invalid_argument, "rebalance.threshold must be at least 1");
+  return {};
+}
+
 }  // namespace
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -44,6 +55,7 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> execu
                 std::to_string(impl->workers) + " workers are too many: the " +
                     impl->executor->name() + " executor runs at most " + std::to_string(most));
   }
+  RK_TRY(check_rebalance(impl->options.rebalance));
   RK_TRY_ASSIGN(impl->options.capacity, round_capacities(impl->options.capacity));
   RK_TRY(check_budgets(impl->executor->program(), impl->options.capacity));
   for (const ActorTypeInfo& type : impl->executor->program().types) {
@@ -118,7 +130,8 @@ Result<void> Runtime::start(bool paused) { return impl_->start(paused); }
 
 std::uint32_t Runtime::Impl::set_run_state(RunState state) {
   const std::lock_guard lane_lock(lane->mutex);
-  lane->set_run_state(state);
+  // whoever stands still goes on in this state
+  if (!is_still) lane->set_run_state(state);
   const std::lock_guard lock(mutex);
   wanted_state = state;
   idle.ring();
@@ -314,7 +327,11 @@ Result<std::vector<std::byte>> Runtime::read_slot(ActorId actor) {
   Impl& impl = *impl_;
   if (impl.phase != Impl::Phase::running && impl.phase != Impl::Phase::stopped)
     return fail(ErrorCode::closed, "read() comes after start()");
-  if (impl.find(actor) == nullptr)
+  const auto is_known = [&] {
+    const std::lock_guard lock(impl.lane->mutex);
+    return impl.find(actor) != nullptr;
+  };
+  if (!is_known())
     return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(actor.word));
   return impl.phase == Impl::Phase::running ? impl.read_running(actor) : impl.read_stopped(actor);
 }
@@ -332,6 +349,11 @@ Result<std::vector<std::byte>> Runtime::read_typed(ActorId actor, std::uint64_t 
 }
 
 Result<std::vector<std::byte>> Runtime::Impl::read_running(ActorId actor) {
+  {
+    // or readers who never pause would keep an actor from moving for ever
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, kReadTimeout, [&] { return !reads_held; });
+  }
   const std::lock_guard one_at_a_time(read_mutex);
   std::uint32_t request = 0;
   {

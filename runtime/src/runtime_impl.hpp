@@ -13,6 +13,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -107,6 +108,42 @@ struct Runtime::Impl {
   /// empty.
   [[nodiscard]] std::string describe_deadlock() const;
 
+  // --- moves.cpp: actors change their worker ---
+  /// An order of move_actor().
+  struct Move {
+    ActorId actor;
+    std::uint32_t to;
+    Clock::time_point deadline;
+    Clock::time_point next_try;
+    std::promise<Result<void>> outcome;
+    std::optional<Error> refusal;  ///< of the newest try before the last
+    bool is_settled = false;
+    ~Move() { settle(fail(ErrorCode::closed, "the runtime stopped before the move")); }
+    /// Tells the caller, once.
+    void settle(Result<void> how);
+  };
+  /// Between two checkpoints: the orders that wait, and the policy.
+  void move_turn();
+  /// Whether an order waits, or the policy for the workers.
+  [[nodiscard]] bool has_moves() const;
+  [[nodiscard]] std::unique_ptr<Move> next_move(bool none_can_go);
+  [[nodiscard]] bool all_did(std::uint32_t step) const;
+  [[nodiscard]] Result<void> move(ActorId actor, std::uint32_t to, Clock::time_point deadline);
+  [[nodiscard]] Result<void> stand_still(std::uint32_t from, Clock::time_point deadline);
+  void go_on();
+  [[nodiscard]] Result<void> move_step(const MoveRequest& request);
+  [[nodiscard]] Result<void> move_standing(ActorId actor, std::uint32_t from, std::uint32_t to);
+  void hold_reads(bool hold);
+  void close_moves();
+
+  // --- rebalance.cpp: which actor moves by load ---
+  enum class Rebalancing { resting, surveying, nominating };  ///< what the workers were asked for
+  void rebalance();
+  void begin_survey();
+  void judge_survey();
+  void move_nominee();
+  void ask_workers(const MoveRequest& request, Rebalancing stage);
+
   // --- tiering.cpp ---
   Result<void> open_tiers();
   [[nodiscard]] std::string ack_location() const;
@@ -160,6 +197,7 @@ struct Runtime::Impl {
   DeadLetters letters;       ///< guarded by the lane's lock, once there is a lane
   Asks asks;                 ///< guarded by the lane's lock
   std::uint32_t spread = 0;  ///< guarded by the lane's lock
+  bool is_still = false;     ///< guarded by the lane's lock: workers stand still for a move
   std::function<Result<std::vector<std::byte>>()> save_app;
   std::function<Result<void>(std::span<const std::byte>)> load_app;
   std::function<std::uint64_t()> steps;
@@ -213,7 +251,10 @@ struct Runtime::Impl {
   std::uint32_t read_request = 0;
   std::uint32_t read_reply = 0;
   std::vector<std::byte> read_bytes;
-  std::mutex read_mutex;  ///< one read at a time
+  std::mutex read_mutex;                    ///< one read at a time; none during a move
+  std::deque<std::unique_ptr<Move>> moves;  ///< guarded by `mutex`
+  bool moves_closed = false;                ///< guarded by `mutex`
+  bool reads_held = false;                  ///< guarded by `mutex`: no new one while a move waits
 
   IdleWait idle;                           ///< the service thread's
   std::atomic<std::uint32_t> steppers{0};  ///< calls of step() that wait for `settled`
@@ -228,6 +269,12 @@ struct Runtime::Impl {
   std::uint32_t durable_epoch = 0;  ///< newest checkpoint of this process; 0: none yet
   std::uint32_t increments = 0;     ///< since the newest full one
   Clock::time_point cut_opened{};
+  bool is_surveyed = false;  ///< what actors handled before is known
+  Clock::time_point next_rebalance{};
+  Rebalancing rebalancing = Rebalancing::resting;
+  std::uint32_t policy_step = 0;    ///< number of the step asked for
+  std::uint32_t loaded_worker = 0;  ///< by the newest survey
+  std::uint32_t idle_worker = 0;
   checkpoint::Policy policy;  ///< times count from the epoch of Clock
   struct Mark {
     std::uint64_t sent = 0;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint32_t kOutputsPerTurn = 256;
 constexpr auto kFaultInterval = std::chrono::milliseconds(1);
-/// A checkpoint by time is late by at most this share of its interval.
+/// A checkpoint by time, or a move by load, is late by at most this share of its interval.
 constexpr int kLooksPerInterval = 8;
 
 }  // namespace
@@ -80,6 +80,7 @@ void Runtime::Impl::serve() {
     report_failure(Error{ErrorCode::internal, 0,
                          std::string("a callback or the service thread threw: ") + error.what()});
   }
+  close_moves();
 }
 
 void Runtime::Impl::serve_until_stopped() {
@@ -98,6 +99,7 @@ void Runtime::Impl::serve_until_stopped() {
     if (load_acquire<Scope::system>(service_stop) != 0) return;  // pairs with stop()'s release
     const bool worked = pump();
     if (directory) checkpoint_turn();
+    if (options.rebalance.enabled) move_turn();
     if (!worked || Clock::now() >= next_watch) {
       watch();
       next_watch = Clock::now() + kFaultInterval;
@@ -113,10 +115,13 @@ void Runtime::Impl::rest(bool is_asked) {
   const auto now = Clock::now();
   // relaxed: who begins to wait rings, and that was taken
   if (is_asked || is_expecting || may_be_over || cut_in_work ||
-      steppers.load(std::memory_order_relaxed) != 0)
+      (options.rebalance.enabled && has_moves()) || steppers.load(std::memory_order_relaxed) != 0)
     idle.reset(now);
-  const auto interval = policy.interval();
-  idle.wait(interval.count() > 0 ? idle.pause(now, interval / kLooksPerInterval) : idle.pause(now));
+  auto limit = std::chrono::nanoseconds::max();
+  for (const std::chrono::nanoseconds interval : {policy.interval(), options.rebalance.every}) {
+    if (interval.count() > 0) limit = std::min(limit, interval / kLooksPerInterval);
+  }
+  idle.wait(idle.pause(now, limit));
 }
 
 bool Runtime::Impl::pump() {

@@ -278,6 +278,7 @@ Result<SystemPlan> Runtime::Impl::make_plan() {
   plan.seed = options.seed;
   plan.background_percent = options.background_percent;
   plan.telemetry = options.telemetry;
+  plan.movable = options.rebalance.enabled;
   plan.page_hashes = directory && options.checkpoint.full_every > 1;
   plan.actors = actors;
   plan.replay.resize(workers);

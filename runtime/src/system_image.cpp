@@ -93,9 +93,19 @@ WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program,
   return worker;
 }
 
+/// Room for restored messages and, with moves, for all that can wait on one worker.
+std::uint64_t replay_slots(const SystemPlan& plan, const Capacities& capacity, std::uint32_t w) {
+  const std::uint64_t restored = w < plan.replay.size() ? plan.replay[w].size() : 0;
+  if (!plan.movable) return restored;
+  return restored + capacity.inbox_slots + capacity.local_slots + capacity.control_slots +
+         capacity.stash_slots;
+}
+
 struct Regions {
   DeviceControl* control;
   ActorEntry* actors;
+  MoveBlock* move;
+  SurveyEntry* surveys;
   WorkerView* views;
   InboxProducer* dispatcher_peers;
   std::byte* dispatcher_ring;
@@ -155,6 +165,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
   Regions r{};
   r.control = bump.take<DeviceControl>(1);
   r.actors = bump.take<ActorEntry>(std::max(actor_count, 1u));
+  r.move = bump.take<MoveBlock>(plan.movable ? 1 : 0);
+  r.surveys = bump.take<SurveyEntry>(plan.movable ? actor_count : 0);
   r.views = bump.take<WorkerView>(plan.workers);
   r.dispatcher_peers = bump.take<InboxProducer>(2 * plan.workers);
   r.dispatcher_ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
@@ -180,8 +192,7 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
         lanes == 1 ? 0 : std::uint64_t{lanes} * program.lane_sends * slot_bytes);
     p.outbox = bump.take<std::byte>(std::uint64_t{capacity.outbox_slots} * slot_bytes);
     p.stash = bump.take<std::byte>(std::uint64_t{capacity.stash_slots} * slot_bytes);
-    p.replay =
-        bump.take<std::byte>((w < plan.replay.size() ? plan.replay[w].size() : 0) * slot_bytes);
+    p.replay = bump.take<std::byte>(replay_slots(plan, capacity, w) * slot_bytes);
     p.slab = bump.take<std::byte>(blocks * capacity.slab_block_bytes);
     p.slab_return_words = bump.take<RingWords>(1);
     p.slab_returns = bump.take<std::byte>(std::bit_ceil(std::max<std::uint64_t>(blocks, 1)) *
@@ -478,6 +489,7 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     view.stash = d.stash;
     view.replay = d.replay;
     view.replay_count = w < plan.replay.size() ? plan.replay[w].size() : 0;
+    view.replay_slots = replay_slots(plan, capacity, w);
     view.slab = d.slab;
     view.slab_block_bytes = capacity.slab_block_bytes;
     view.slab_returns = strided(d.slab_returns, std::bit_ceil(std::max<std::uint64_t>(blocks, 1)),
@@ -522,6 +534,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   system.dispatcher_ring = device.dispatcher_ring;
   system.dispatcher_words = host.dispatcher_words;
   system.dispatcher_peers = device.dispatcher_peers;
+  system.move = plan.movable ? device.move : nullptr;
+  system.surveys = plan.movable ? device.surveys : nullptr;
   system.seed = plan.seed;
   system.base_epoch = plan.base_epoch;
   system.base_hlc = plan.base_hlc;
