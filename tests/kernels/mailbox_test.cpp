@@ -132,6 +132,21 @@ TEST(Mailbox, TheCutFindsExpressMessages) {
   EXPECT_FALSE(mail.mailbox().next_old(1));
 }
 
+TEST(Mailbox, AMessageThatMovedUpStillKeepsItsSenderBehindIt) {
+  LocalMail mail;
+  for (const std::uint32_t sender : {1, 2, 3, 4, 5}) (void)mail.send(sender);  // from 3 on: FIFO
+  mail.mailbox().extract(
+      Source::local, [](const MessageView& message) { return message.header().src.index() == 5; });
+  Source source{};
+  for (const std::uint32_t sender : {1, 2, 3}) {
+    EXPECT_EQ(mail.next(source).header().src.index(), sender);
+    mail.finish(source);
+  }
+  (void)mail.send(4);
+  EXPECT_EQ(mail.next(source).header().source_sequence, 1u);
+  EXPECT_EQ(source, Source::local);
+}
+
 TEST(MailboxProperty, EverySendersMessagesComeInOrderAndNoneIsLost) {
   EXPECT_TRUE(rc::check([](const std::vector<std::uint16_t>& steps) {
     LocalMail mail;
