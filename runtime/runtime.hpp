@@ -378,12 +378,12 @@ class Runtime {
   Result<void> kill(ActorId actor, std::uint32_t code = kCodeKilled);
 
   /// Makes an actor live on `worker` from now on: its id stays, its messages, timers, asks and
-  /// links follow, in their order. All workers stand still meanwhile, for some hundred
-  /// microseconds; no checkpoint is being taken, or it waits. What passes is tried again until
-  /// `deadline`; then, or at once, the move is refused and nothing has changed: no_space (no free
-  /// place of its type and field there: reserve), not_found, would_block (says what was full).
-  /// closed, invalid_argument (RebalanceOptions::enabled, no such worker). Any thread, not from a
-  /// callback.
+  /// links follow, in their order. All workers stand still meanwhile: until the longest running
+  /// handler has returned, and for a few round trips; no checkpoint is being taken, or it waits.
+  /// What passes is tried again until `deadline`; then, or at once, the move is refused and nothing
+  /// has changed: no_space (no free place of its type and field there: reserve), not_found,
+  /// would_block (says what was full). closed, invalid_argument (RebalanceOptions::enabled, no such
+  /// worker). Any thread, not from a callback.
   Result<void> move_actor(ActorId actor, std::uint32_t worker,
                           std::chrono::nanoseconds deadline = std::chrono::seconds(1));
   /// Where an actor lives. not_found for ids that no place has; the actor may be dead.

@@ -97,8 +97,8 @@ WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program,
 std::uint64_t replay_slots(const SystemPlan& plan, const Capacities& capacity, std::uint32_t w) {
   const std::uint64_t restored = w < plan.replay.size() ? plan.replay[w].size() : 0;
   if (!plan.movable) return restored;
-  return restored + capacity.inbox_slots + capacity.local_slots + capacity.control_slots +
-         capacity.stash_slots;
+  return restored + capacity.inbox_slots + kExpressSlots + capacity.local_slots +
+         capacity.control_slots + capacity.stash_slots;
 }
 
 struct Regions {
