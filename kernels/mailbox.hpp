@@ -173,15 +173,14 @@ class Mailbox {
       if ((message.header().flags & kFlagDelivered) != 0) continue;
       if (--to != from - 1) copy_message(place(source, to).slot, message.slot, SlotBytes);
     }
+    if constexpr (HasExpress) {
+      // those that moved up wait for longer than was noted
+      for (std::uint64_t at = to; source == Source::local && at != end; ++at)
+        newest_of(place(source, at).header().src.index()) = static_cast<std::uint32_t>(at + 1);
+    }
     const std::uint32_t turns = turns_left_;
     for (; to != begin; --to) finish(source);
     turns_left_ = turns;
-    if constexpr (HasExpress) {
-      if (source != Source::local) return;
-      // whose message moved up still waits there
-      for (std::uint64_t at = local.head(); at != local.tail(); ++at)
-        newest_of(view(local.at(at)).header().src.index()) = static_cast<std::uint32_t>(at + 1);
-    }
   }
   /// Where the elder messages end, as a position for elder().
   [[nodiscard]] RK_FN std::uint64_t elders_end() const { return replay_count_; }

@@ -30,9 +30,9 @@ class MoveMail {
   template <class Visit>
   RK_FN static void for_each_place(Worker& w, Visit visit) {
     for_each_stashed(w, [&](std::uint64_t, const MessageView& message) { visit(message); });
-    for (const Source source :
-         {Source::replay, Source::express, Source::local, Source::inbox, Source::control})
-      w.mailbox_.visit(source, visit);
+    constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox,
+                                  Source::control};
+    for (const Source source : kQueues) w.mailbox_.visit(source, visit);
   }
   template <class Visit>
   RK_FN static void for_each_stashed(Worker& w, Visit visit) {
@@ -73,8 +73,8 @@ class MoveMail {
     };
     count(block.ordinary, [&] {
       take_stashed(false);
-      for (const Source source : {Source::replay, Source::express, Source::local, Source::inbox})
-        mailbox.extract(source, take);
+      constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox};
+      for (const Source source : kQueues) mailbox.extract(source, take);
     });
     count(block.stashed, [&] { take_stashed(true); });
     count(block.controls, [&] { mailbox.extract(Source::control, take); });
@@ -142,9 +142,9 @@ class MoveMail {
     for_each_stashed(w, [&](std::uint64_t at, const MessageView& message) {
       if (take(message)) w.mailbox_.stash.remove(at, nullptr);
     });
-    for (const Source source :
-         {Source::replay, Source::express, Source::local, Source::inbox, Source::control})
-      w.mailbox_.extract(source, take);
+    constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox,
+                                  Source::control};
+    for (const Source source : kQueues) w.mailbox_.extract(source, take);
   }
 
  private:

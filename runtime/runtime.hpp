@@ -92,7 +92,7 @@ struct CheckpointOptions {
 /// Actors that change their worker while the program runs; docs/actors.md says what it costs.
 struct RebalanceOptions {
   bool enabled = false;  ///< move_actor() works; workers get the memory for it
-  /// How often the most loaded worker gives an actor to the least loaded one. 0: only move_actor().
+  /// How often the most loaded worker gives one to the least loaded one; needs `enabled`. 0: never.
   std::chrono::nanoseconds every{0};
   /// Only when the one handled so many times as many messages as the other since the last time, at
   /// least 1.

@@ -146,18 +146,19 @@ void Runtime::Impl::move_turn() {
   }
   if (!order) return rebalance();
   auto outcome = move(order->actor, order->to, order->deadline);
-  const auto now = Clock::now();
-  const bool may_pass = !outcome && outcome.error().code == ErrorCode::would_block;
-  if (may_pass && now + kRetry < order->deadline) {
-    order->next_try = now + kRetry;
-    order->refusal = outcome.error();
-    const std::lock_guard lock(mutex);
-    moves.push_back(std::move(order));
-    return;
+  const auto again = Clock::now() + kRetry;
+  if (!outcome && outcome.error().code == ErrorCode::would_block) {
+    if (again < order->deadline) {
+      order->next_try = again;
+      order->refusal = std::move(outcome).error();
+      const std::lock_guard lock(mutex);
+      moves.push_back(std::move(order));
+      return;
+    }
+    // the last try may have had no time to find out what is missing
+    if (order->refusal) outcome = unexpected(std::move(*order->refusal));
   }
   hold_reads(false);
-  // a try that its deadline cut short knows less than the one before
-  if (may_pass && now >= order->deadline && order->refusal) outcome = unexpected(*order->refusal);
   order->settle(std::move(outcome));
 }
 

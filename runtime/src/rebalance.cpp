@@ -26,7 +26,7 @@ void Runtime::Impl::rebalance() {
 
 void Runtime::Impl::begin_survey() {
   const auto now = Clock::now();
-  if (options.rebalance.every.count() <= 0 || now < next_rebalance) return;
+  if (options.rebalance.every.count() == 0 || now < next_rebalance) return;
   next_rebalance = now + options.rebalance.every;
   {
     const std::lock_guard lock(mutex);

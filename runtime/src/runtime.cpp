@@ -17,6 +17,17 @@ constexpr auto kReadTimeout = std::chrono::seconds(30);
 constexpr auto kJoinTimeout = std::chrono::seconds(30);
 constexpr auto kPoll = std::chrono::milliseconds(2);
 
+Result<void> check_rebalance(const RebalanceOptions& rebalance) {
+  if (rebalance.every.count() < 0)
+    return fail(ErrorCode::invalid_argument, "rebalance.every is negative");
+  if (rebalance.every.count() != 0 && !rebalance.enabled)
+    return fail(ErrorCode::invalid_argument, "rebalance.every needs rebalance.enabled");
+  // refuses what is not a number, too
+  if (!(rebalance.threshold >= 1))
+    return fail(ErrorCode::invalid_argument, "rebalance.threshold must be at least 1");
+  return {};
+}
+
 }  // namespace
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -44,6 +55,7 @@ Result<std::unique_ptr<Runtime>> Runtime::create(std::unique_ptr<Executor> execu
                 std::to_string(impl->workers) + " workers are too many: the " +
                     impl->executor->name() + " executor runs at most " + std::to_string(most));
   }
+  RK_TRY(check_rebalance(impl->options.rebalance));
   RK_TRY_ASSIGN(impl->options.capacity, round_capacities(impl->options.capacity));
   RK_TRY(check_budgets(impl->executor->program(), impl->options.capacity));
   for (const ActorTypeInfo& type : impl->executor->program().types) {

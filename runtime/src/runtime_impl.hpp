@@ -115,8 +115,8 @@ struct Runtime::Impl {
     std::uint32_t to;
     Clock::time_point deadline;
     Clock::time_point next_try;
-    std::optional<Error> refusal{};  ///< of the newest try
     std::promise<Result<void>> outcome;
+    std::optional<Error> refusal;  ///< of the newest try before the last
     bool is_settled = false;
     ~Move() { settle(fail(ErrorCode::closed, "the runtime stopped before the move")); }
     /// Tells the caller, once.

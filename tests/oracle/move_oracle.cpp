@@ -1,8 +1,9 @@
 // Moves: random programs whose actors change their workers under traffic keep every order and lose
 // nothing. Prints `PASS|FAIL claim measured bound`, exits with 1 if any claim failed.
 //
-//   move_oracle [RUNS] [FIRST_SEED]    default 100 1
+//   move_oracle [RUNS] [FIRST_SEED] [PATIENCE_S]    default 100 1 100
 //
+// PATIENCE_S is how long a program may take to come to its end.
 // A seed that fails is printed to stderr with what is wrong; `move_oracle 1 SEED` repeats it.
 #include "move_trial.hpp"
 
@@ -28,10 +29,13 @@ int main(int argc, char** argv) {
   };
   const std::uint64_t runs = argument(1, 100);
   const std::uint64_t first = argument(2, 1);
+  const std::chrono::seconds patience(argument(3, 100));
   std::uint64_t wrong = 0;
   moves::Report all;
   for (std::uint64_t seed = first; seed < first + runs; ++seed) {
-    const auto report = moves::run_trial(moves::settings_of(seed));
+    moves::Settings settings = moves::settings_of(seed);
+    settings.patience = patience;
+    const auto report = moves::run_trial(settings);
     if (!report) {
       ++wrong;
       std::fprintf(stderr, "seed %llu: %s\n", static_cast<unsigned long long>(seed),
