@@ -28,9 +28,9 @@
 //  inbox, as do all later ones. B's own, which waited in its outbox for A, become elders behind
 //  A's, because later ones take B's FIFO. Control messages go through B's control inbox, the old
 //  ones first. What A had set aside, B sets aside. Messages of i: those to other workers and, on
-//  the control lane, to A and B have their tickets. Those in A's FIFO and in B's inbox become
-//  elders there, because later ones come another way. A move waits while some lie in A's outbox or
-//  in its ring to the host.
+//  the control lane, to A and B have their tickets. Those in A's FIFO, or before it, and in B's
+//  inbox become elders there, because later ones come another way. A move waits while some lie in
+//  A's outbox or in its ring to the host.
 //  4. No cut is open while an actor moves. Both places count as touched, so that increments hold
 //  them.
 #pragma once

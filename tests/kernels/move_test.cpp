@@ -2,12 +2,9 @@
 #include <ringkernel/tests/oracle/move_trial.hpp>
 
 #include <atomic>
-#include <cmath>
-#include <optional>
 #include <thread>
 
-#include "fabric_programs.hpp"
-#include "temp_dir.hpp"
+#include "spots.hpp"
 
 namespace rk::test {
 namespace {
@@ -20,76 +17,10 @@ TEST_P(MoveSeeds, NothingIsLostAndNoOrderChangesWhereverActorsGo) {
   ASSERT_TRUE(report) << "move_oracle 1 " << GetParam() << ": " << report.error().message;
 }
 
-struct Add {
-  static constexpr std::uint8_t tag = 40;
-  static constexpr std::uint32_t max_host_sends = 1;
-  std::uint32_t number;
-};
-struct Where {
-  static constexpr std::uint8_t tag = 41;
-  std::uint32_t number;
-  std::uint32_t worker;
-};
-/// `steps` more messages later, itself an Add.
-struct Later {
-  static constexpr std::uint8_t tag = 42;
-  static constexpr std::uint32_t max_timers = 1;
-  std::uint32_t steps;
-  std::uint32_t delay_us;
-  std::uint32_t number;
-};
-struct Spot {
-  using messages = handles<Add, Later>;
-  static constexpr const char* name = "test.spot";
-  std::uint64_t sum = 0;
-  std::uint32_t order = 1;  ///< of what was handled, a digit each
-
-  template <class Ctx>
-  RK_FN void on(const Add& add, Ctx& ctx) {
-    if (ctx.leader()) {
-      sum += add.number;
-      order = order * 10 + add.number;
-      ctx.template field<std::uint64_t>()[2] += add.number;
-    }
-    ctx.send_to_host(Where{add.number, ctx.worker()});
-  }
-  template <class Ctx>
-  RK_FN void on(const Later& later, Ctx& ctx) {
-    const ref<Spot> self{ctx.self()};
-    if (later.delay_us != 0) return ctx.send_after(later.delay_us, self, Add{later.number});
-    ctx.send_after_steps(later.steps, self, Add{later.number});
-  }
-};
-
-RuntimeOptions movable(RuntimeOptions options = {}) {
-  options.rebalance.enabled = true;
-  return options;
-}
-
 class Move : public testing::TestWithParam<Shape> {};
 INSTANTIATE_TEST_SUITE_P(Shapes, Move,
                          testing::Values(Shape{2, 1}, Shape{3, 1}, Shape{4, 1}, Shape{2, 4}),
                          shape_name);
-
-struct Spots {
-  std::unique_ptr<Runtime> runtime;
-  ActorRange<Spot> spots;
-  std::vector<Where> seen;
-};
-/// Four per worker, the first ones on worker 0, with a spare place each.
-std::unique_ptr<Spots> make_spots(const Shape& shape, RuntimeOptions options = movable(),
-                                  std::uint32_t spare = 1, std::uint32_t field_bytes = 64) {
-  auto it = std::make_unique<Spots>();
-  it->runtime = make_runtime<Spot>(shape, std::move(options));
-  it->runtime->on_output<Where>(
-      [it = it.get()](const Where& where, const OutputInfo&) { it->seen.push_back(where); });
-  auto spots = it->runtime->spawn<Spot>(4 * shape.workers, [](std::uint32_t, Spot&) {},
-                                        {.field_bytes = field_bytes});
-  EXPECT_TRUE(spots);
-  it->spots = *spots;
-  expect_ok(it->runtime->reserve<Spot>((4 + spare) * shape.workers, 64));
-  return it;
-}
 
 TEST_P(Move, TheIdStaysAndStateFieldAndWaitingMessagesComeAlong) {
   auto it = make_spots(GetParam());
@@ -511,77 +442,6 @@ TEST_P(Move, ReadsGoOnWhileActorsMoveAndPausedStaysPaused) {
   expect_run(runtime);
   EXPECT_EQ(runtime.read(spot)->order, 11u);
   expect_ok(runtime.stop());
-}
-
-/// Work that keeps itself going.
-struct Spin {
-  static constexpr std::uint8_t tag = 60;
-  static constexpr std::uint32_t max_sends = 1;
-  std::uint32_t left;
-};
-struct Spinner {
-  using messages = handles<Spin>;
-  static constexpr const char* name = "test.spinner";
-  std::uint64_t turns = 0;
-  template <class Ctx>
-  RK_FN void on(const Spin& spin, Ctx& ctx) {
-    if (ctx.leader()) ++turns;
-    if (spin.left != 0) ctx.send(ref<Spinner>{ctx.self()}, Spin{spin.left - 1});
-  }
-};
-
-TEST(Rebalance, TheLoadedWorkerGivesActorsAwayUntilBothHaveTheSame) {
-  RuntimeOptions options = movable();
-  options.rebalance.every = std::chrono::milliseconds(5);
-  auto runtime = make_runtime<Spinner>({2, 1}, options);
-  // block placement: the first half, which does all the work, lives on worker 0
-  auto spinners = runtime->spawn<Spinner>(16, [](std::uint32_t, Spinner&) {});
-  expect_ok(runtime->reserve<Spinner>(48));
-  expect_ok(runtime->start());
-  for (std::uint32_t i = 0; i < 8; ++i) {
-    expect_ok(runtime->send((*spinners)[i], Spin{0xFFFFFFFFu}));
-    EXPECT_EQ(*runtime->worker_of((*spinners)[i].id), 0u);
-  }
-  std::uint32_t there = 0;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (there < 2 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    there = 0;
-    for (std::uint32_t i = 0; i < 8; ++i) there += *runtime->worker_of((*spinners)[i].id);
-  }
-  EXPECT_GE(there, 2u);
-  EXPECT_GE(runtime->stats().moves, 2u);
-  expect_ok(runtime->stop());
-}
-
-TEST(Rebalance, OptionsThatMakeNoSenseAreRefused) {
-  const auto code = [](RebalanceOptions rebalance) {
-    RuntimeOptions options;
-    options.rebalance = rebalance;
-    const auto runtime = Runtime::create(make_host_executor<Spinner>(), std::move(options));
-    return runtime ? std::optional<ErrorCode>{} : runtime.error().code;
-  };
-  using std::chrono::seconds;
-  const std::optional refused{ErrorCode::invalid_argument};
-  EXPECT_EQ(code({.enabled = true, .every = seconds(1), .threshold = 1}), std::nullopt);
-  EXPECT_EQ(code({.enabled = true, .every = seconds(-1)}), refused);
-  EXPECT_EQ(code({.enabled = false, .every = seconds(1)}), refused);
-  EXPECT_EQ(code({.enabled = true, .every = seconds(1), .threshold = 0.5}), refused);
-  EXPECT_EQ(code({.enabled = true, .threshold = std::nan("")}), refused);
-}
-
-TEST(Rebalance, EvenOrIdleWorkersAreLeftAlone) {
-  RuntimeOptions options = movable();
-  options.rebalance.every = std::chrono::milliseconds(2);
-  auto runtime = make_runtime<Spinner>({2, 1}, options);
-  auto spinners = runtime->spawn<Spinner>(4, [](std::uint32_t, Spinner&) {});
-  expect_ok(runtime->reserve<Spinner>(16));
-  expect_ok(runtime->start());
-  // one actor alone is the whole load: elsewhere it would be no less
-  expect_ok(runtime->send((*spinners)[0], Spin{0xFFFFFFFFu}));
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  EXPECT_EQ(runtime->stats().moves, 0u);
-  expect_ok(runtime->stop());
 }
 
 }  // namespace

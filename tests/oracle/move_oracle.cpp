@@ -1,9 +1,9 @@
 // Moves: random programs whose actors change their workers under traffic keep every order and lose
 // nothing. Prints `PASS|FAIL claim measured bound`, exits with 1 if any claim failed.
 //
-//   move_oracle [RUNS] [FIRST_SEED] [PATIENCE_S]    default 100 1 100
+//   move_oracle [RUNS] [FIRST_SEED] [PATIENCE_S]    default 100 1 60
 //
-// PATIENCE_S is how long a program may take to come to its end.
+// PATIENCE_S is how long the tokens of a program may come no further before it counts as stuck.
 // A seed that fails is printed to stderr with what is wrong; `move_oracle 1 SEED` repeats it.
 #include "move_trial.hpp"
 
@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   };
   const std::uint64_t runs = argument(1, 100);
   const std::uint64_t first = argument(2, 1);
-  const std::chrono::seconds patience(argument(3, 100));
+  const std::chrono::seconds patience(argument(3, 60));
   std::uint64_t wrong = 0;
   moves::Report all;
   for (std::uint64_t seed = first; seed < first + runs; ++seed) {
