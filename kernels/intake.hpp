@@ -22,16 +22,17 @@ class Intake {
   using Cut = CutShare<Worker>;
   static constexpr std::uint32_t kSlotBytes = Worker::kSlotBytes;
 
-  /// Picks the next message whose handler has room, setting others aside.
-  RK_FN RK_HOT static bool next_message(Worker& w, Action& action) {
+  /// Picks the next message whose handler has room, setting others aside. `stash_looks`: messages
+  /// of the stash to look at before what arrived.
+  RK_FN RK_HOT static bool next_message(Worker& w, Action& action, std::uint32_t stash_looks) {
     // what a look at a long stash found short stays known until the next look
     if (w.mailbox_.stash.is_at_start()) w.shortage_ = Shortage::none;
     if (const MessageView message = w.mailbox_.control_front()) {
       if (judge(w, action, Source::control, message, w.find_own(message.header().dst))) return true;
     }
-    if (!w.mailbox_.stash.empty() && next_stashed(w, action)) return true;
+    if (!w.mailbox_.stash.empty() && next_stashed(w, action, stash_looks)) return true;
     bool has_changed_queue = false;
-    for (std::uint32_t n = 0; n < kLooksPerTurn; ++n) {
+    for (std::uint32_t n = 0; n < kLooks; ++n) {
       Source source = Source::none;
       const MessageView message = w.mailbox_.arrival(source);
       if (!message) return false;
@@ -173,9 +174,9 @@ class Intake {
 #endif
   }
 
-  RK_FN RK_COLD static bool next_stashed(Worker& w, Action& action) {
+  RK_FN RK_COLD static bool next_stashed(Worker& w, Action& action, std::uint32_t looks) {
     std::uint64_t position = 0;
-    for (std::uint32_t n = 0; n < kLooksPerTurn && w.mailbox_.stash.next(position); ++n) {
+    for (std::uint32_t n = 0; n < looks && w.mailbox_.stash.next(position); ++n) {
       const MessageView message = w.mailbox_.stash.at(position);
       SlotHeader* slot = w.find_own(message.header().dst);
       action.stash_position = position;
@@ -291,7 +292,7 @@ class Intake {
   }
 
   static constexpr std::uint32_t kAhead = 8;  ///< messages
-  static constexpr std::uint32_t kLooksPerTurn = 16;
+  static constexpr std::uint32_t kLooks = 16;
 };
 
 }  // namespace rk

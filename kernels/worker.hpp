@@ -265,7 +265,7 @@ class Worker {
     outbox_.flush();
     if (may_handle() && !timers_.empty()) Duty::fire_due(*this);
     if (open() && credit_ > 0 && Cut::background(*this, action_)) return;
-    if (may_handle() && Mail::next_message(*this, action_)) {
+    if (may_handle() && Mail::next_message(*this, action_, kStashLooks)) {
       backoff_.reset();
       return;
     }
@@ -283,7 +283,7 @@ class Worker {
     action_.kind = Action::Kind::none;
     if (received_ - published_received_ >= kStatusMessages) Report::publish(*this);
     if (open() || !may_handle()) return;
-    (void)Mail::next_message(*this, action_);
+    (void)Mail::next_message(*this, action_, kStashLooksInBurst);
   }
 
   RK_FN bool decide_read() {
@@ -519,6 +519,10 @@ class Worker {
   }
 
   static constexpr std::uint32_t kBurst = 64;
+  /// Messages of the stash looked at in a turn, and before each message of a burst: what found no
+  /// room in this turn will hardly find it one message later.
+  static constexpr std::uint32_t kStashLooks = 16;
+  static constexpr std::uint32_t kStashLooksInBurst = 1;
   static constexpr std::uint32_t kClockTurns = 16;
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;

@@ -20,8 +20,8 @@
 //     may save some up (take).
 //
 // The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
-// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` and
-// `ApartSlots<T>` for values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced
+// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>`
+// for values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced
 // by credits so that slots are written once per lap.
 #pragma once
 
@@ -73,22 +73,6 @@ struct TypedSlots {
   RK_FN std::uint64_t capacity() const { return mask + 1; }
   RK_FN TypedSlot<T>* slot(std::uint64_t position) const { return base + (position & mask); }
   RK_FN std::uint64_t& commit_word(std::uint64_t position) const { return slot(position)->commit; }
-};
-
-/// Slots of larger values, their commit words in an array of their own. A value of whole cache
-/// lines then costs these and an eighth of a line, where a commit word beside it would cost one
-/// more.
-template <class T>
-struct ApartSlots {
-  T* base = nullptr;
-  std::uint64_t* commits = nullptr;
-  std::uint64_t mask = 0;
-
-  RK_FN std::uint64_t capacity() const { return mask + 1; }
-  RK_FN T* slot(std::uint64_t position) const { return base + (position & mask); }
-  RK_FN std::uint64_t& commit_word(std::uint64_t position) const {
-    return commits[position & mask];
-  }
 };
 
 /// The words of a ring that both ends touch, one cache line each.
@@ -149,6 +133,14 @@ class SpscConsumer {
     // acquire: as in peek
     return load_acquire<S>(slots_.commit_word(position_)) == position_ + 1 ? slots_.slot(position_)
                                                                            : nullptr;
+  }
+  /// front(), for who knows that it was committed: of one producer, what comes before something
+  /// that peek() found.
+  RK_FN SlotPointer slot() const { return slots_.slot(position_); }
+  /// Stores what the commit word of front() holds. Precondition: front() was committed.
+  RK_FN void rewrite_commit() const {
+    // relaxed: it says nothing new; the release in pop() comes after it
+    store_relaxed<S>(slots_.commit_word(position_), position_ + 1);
   }
   /// Ends the reading of front() and returns its slot to the producers.
   RK_FN void pop() {

@@ -14,6 +14,7 @@
 #include <ringkernel/runtime/result.hpp>
 #include <ringkernel/runtime/ring.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -34,25 +35,20 @@ class SpscRing {
 
   /// Rounds `capacity_slots` (at least 1) up to a power of two. Errors: invalid_argument, no_space.
   static Result<SpscRing> create(std::uint64_t capacity_slots) {
-    if (capacity_slots == 0 || capacity_slots > kMaxBytes / kSlotBytes) {
+    if (capacity_slots == 0 || capacity_slots > kMaxBytes / sizeof(Slot)) {
       return fail(ErrorCode::invalid_argument,
                   "a ring needs at least one slot and at most 1 TiB of them");
     }
     const std::uint64_t slots = std::bit_ceil(capacity_slots);
     // value-initialized, because a zeroed commit word is what makes a slot empty
-    Array<Stored> values(new (kAlignment, std::nothrow) Stored[slots]());
-    Array<std::uint64_t> commits;
-    if constexpr (kApart) commits.reset(new (kAlignment, std::nothrow) std::uint64_t[slots]());
+    Array memory(new (kAlignment, std::nothrow) Slot[slots]());
     std::unique_ptr<Ends> ends(new (std::nothrow) Ends);
-    if (!values || !ends || (kApart && !commits))
+    if (!memory || !ends)
       return fail(ErrorCode::no_space, "no memory for a ring; ask for fewer slots");
-    Slots view;
-    view.base = values.get();
-    view.mask = slots - 1;
-    if constexpr (kApart) view.commits = commits.get();
+    const TypedSlots<T> view{memory.get(), slots - 1};
     ends->producer = {view, &ends->words};
     ends->consumer = {view, &ends->words};
-    return SpscRing(std::move(values), std::move(commits), std::move(ends), slots);
+    return SpscRing(std::move(memory), std::move(ends), slots);
   }
 
   /// Producer thread only. False if the ring is full.
@@ -65,13 +61,13 @@ class SpscRing {
   [[nodiscard]] bool try_push_with(Fill fill) {
     auto& producer = ends_->producer;
     if (!producer.has_room()) return false;
-    fill(value_of(*producer.claim()));
+    fill(producer.claim()->value);
     producer.publish();
     return true;
   }
 
-  /// Consumer thread only. False if the ring is empty, after some 0.3 us; `value` is then left
-  /// alone.
+  /// Consumer thread only. False if the ring is empty; `value` is then left alone. Where less than
+  /// kBatch values lay, the next look comes some 0.3 us later.
   [[nodiscard]] bool try_pop(T& value) {
     return try_pop_with([&value](const T& slot) { value = slot; });
   }
@@ -79,43 +75,64 @@ class SpscRing {
   /// slot, which goes back to the producer when it returns. `use` must not use the ring.
   template <class Use>
   [[nodiscard]] bool try_pop_with(Use use) {
-    auto& consumer = ends_->consumer;
-    auto* slot = consumer.front();
-    if (slot == nullptr) {
-      keep_away();
-      return false;
-    }
-    use(std::as_const(value_of(*slot)));
-    consumer.pop();
+    Ends& ends = *ends_;
+    if (ends.consumer.position() == ends.known && !look(ends)) return false;
+    use(std::as_const(ends.consumer.slot()->value));
+    own(ends.consumer);
+    ends.consumer.pop();
     return true;
   }
 
   [[nodiscard]] std::uint64_t capacity_slots() const { return capacity_slots_; }
 
  private:
-  static constexpr bool kApart = sizeof(TypedSlot<T>) > 64;
-  using Slots = std::conditional_t<kApart, ApartSlots<T>, TypedSlots<T>>;
-  using Stored = std::conditional_t<kApart, T, TypedSlot<T>>;
-  static constexpr std::uint64_t kSlotBytes = sizeof(Stored) + (kApart ? sizeof(std::uint64_t) : 0);
-  static constexpr std::align_val_t kAlignment{alignof(Stored) > 128 ? alignof(Stored) : 128};
+  using Slot = TypedSlot<T>;
+  static constexpr std::align_val_t kAlignment{alignof(Slot) > 128 ? alignof(Slot) : 128};
 
   struct Free {
-    void operator()(void* memory) const { ::operator delete[](memory, kAlignment); }
+    void operator()(Slot* memory) const { ::operator delete[](memory, kAlignment); }
   };
-  template <class U>
-  using Array = std::unique_ptr<U[], Free>;
+  using Array = std::unique_ptr<Slot[], Free>;
   // 128: the two ends' private words share no cache line, and no pair of lines that is fetched
   // together
+  using Consumer = SpscConsumer<TypedSlots<T>, Scope::device>;
   struct Ends {
     RingWords words;
-    alignas(128) SpscProducer<Slots, Scope::device> producer;
-    alignas(128) SpscConsumer<Slots, Scope::device> consumer;
+    alignas(128) SpscProducer<TypedSlots<T>, Scope::device> producer;
+    alignas(128) Consumer consumer;
+    std::uint64_t known = 0;  ///< the consumer's: values before this position are there
+    bool was_short = false;   ///< the consumer's: its last look found less than kBatch
   };
+  static constexpr std::uint64_t kBatch = 32;
+  static constexpr std::uint64_t kLineBytes = 64;
 
-  /// A consumer that looks again at once takes the line away from the producer that writes it, for
-  /// each value anew. Some 0.3 us later several lie there. Source: Giacomoni, Moseley,
-  /// Vachharajani, "FastForward for efficient pipeline parallelism" (PPoPP 2008), temporal
-  /// slipping.
+  /// False if nothing is there. One look finds a batch, from the far end on, and one that found
+  /// less is followed by a rest: a consumer at the heels of its producer takes away the line that
+  /// is being written, for each value anew, and both go at the pace of these transfers. Sources:
+  /// Giacomoni, Moseley, Vachharajani, "FastForward for efficient pipeline parallelism" (PPoPP
+  /// 2008), temporal slipping; Wang, Zhang, Tang, Hua, "B-Queue: efficient and practical queuing
+  /// for fast core-to-core communication" (2013), backtracking.
+  static bool look(Ends& ends) {
+    if (ends.was_short) keep_away();
+    ends.was_short = true;
+    for (std::uint64_t values = kBatch; values != 0; values /= 2) {
+      if (ends.consumer.peek(ends.known + values - 1) == nullptr) continue;
+      ends.known += values;
+      ends.was_short = values != kBatch;
+      return true;
+    }
+    return false;
+  }
+
+  /// Writes what is there already into each line that was read to its end. The line then is the
+  /// consumer's alone, and the producer's next store fetches it like any other; a line that both
+  /// share it has to claim first, which takes several times as long.
+  static void own(const Consumer& consumer) {
+    constexpr std::uint64_t kSlots = std::max<std::uint64_t>(kLineBytes / sizeof(Slot), 1);
+    if ((consumer.position() + 1) % kSlots == 0) consumer.rewrite_commit();
+  }
+
+  /// Some 0.3 us.
   static void keep_away() {
 #if defined(__x86_64__)
     constexpr std::uint32_t kPauses = 32;
@@ -123,22 +140,10 @@ class SpscRing {
 #endif
   }
 
-  static T& value_of(Stored& slot) {
-    if constexpr (kApart)
-      return slot;
-    else
-      return slot.value;
-  }
+  SpscRing(Array memory, std::unique_ptr<Ends> ends, std::uint64_t capacity)
+      : memory_(std::move(memory)), ends_(std::move(ends)), capacity_slots_(capacity) {}
 
-  SpscRing(Array<Stored> values, Array<std::uint64_t> commits, std::unique_ptr<Ends> ends,
-           std::uint64_t capacity)
-      : values_(std::move(values)),
-        commits_(std::move(commits)),
-        ends_(std::move(ends)),
-        capacity_slots_(capacity) {}
-
-  Array<Stored> values_;
-  Array<std::uint64_t> commits_;  ///< null: they lie beside the values
+  Array memory_;
   std::unique_ptr<Ends> ends_;
   std::uint64_t capacity_slots_ = 0;
 };

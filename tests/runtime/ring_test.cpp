@@ -91,7 +91,7 @@ TEST(SpscRing, KeepsItsValuesWhenMoved) {
   }
 }
 
-/// Values of every layout: beside their commit words, of a whole line or several, of odd sizes.
+/// Values of part of a line, of a whole one or several, of odd sizes.
 template <std::size_t Words>
 struct Sized {
   static constexpr std::size_t kWords = Words;
