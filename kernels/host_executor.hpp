@@ -133,6 +133,14 @@ class HostExecutor final : public Executor {
   }
 
  private:
+  /// A worker writes its last members for every message, another reads its first ones as often:
+  /// they share no cache line, and no pair of lines that is fetched together.
+  template <class W>
+  struct alignas(128) Apart {
+    Apart(const SystemView& system, std::uint32_t index) : worker(system, index) {}
+    W worker;
+  };
+
   /// Threads wait here until all of them exist: a worker alone would wait for the others for ever.
   enum class Gate { closed, open, cancelled };
 
@@ -142,20 +150,20 @@ class HostExecutor final : public Executor {
     changed_.notify_all();
   }
   void launch_single(std::uint32_t index) {
-    singles_.push_back(std::make_unique<Worker<Program, SingleGroup>>(system_, index));
-    threads_.emplace_back([this, index, worker = singles_.back().get()] {
+    singles_.push_back(std::make_unique<Apart<Worker<Program, SingleGroup>>>(system_, index));
+    threads_.emplace_back([this, index, apart = singles_.back().get()] {
       SingleGroup group;
-      run(*worker, group, index);
+      run(apart->worker, group, index);
     });
   }
   void launch_group(std::uint32_t index, std::uint32_t lanes) {
     groups_.push_back(std::make_unique<ThreadGroup::Shared>(lanes));
-    wides_.push_back(std::make_unique<Worker<Program, ThreadGroup>>(system_, index));
+    wides_.push_back(std::make_unique<Apart<Worker<Program, ThreadGroup>>>(system_, index));
     for (std::uint32_t lane = 0; lane < lanes; ++lane) {
       threads_.emplace_back(
-          [this, index, lane, worker = wides_.back().get(), shared = groups_.back().get()] {
+          [this, index, lane, apart = wides_.back().get(), shared = groups_.back().get()] {
             ThreadGroup group(*shared, lane);
-            run(*worker, group, index);
+            run(apart->worker, group, index);
           });
     }
   }
@@ -182,8 +190,8 @@ class HostExecutor final : public Executor {
   std::vector<ZeroedMemory> staging_;
   SystemView system_{};
   std::unique_ptr<Dispatcher> dispatcher_;
-  std::vector<std::unique_ptr<Worker<Program, SingleGroup>>> singles_;
-  std::vector<std::unique_ptr<Worker<Program, ThreadGroup>>> wides_;
+  std::vector<std::unique_ptr<Apart<Worker<Program, SingleGroup>>>> singles_;
+  std::vector<std::unique_ptr<Apart<Worker<Program, ThreadGroup>>>> wides_;
   std::vector<std::unique_ptr<ThreadGroup::Shared>> groups_;
   std::vector<std::thread> threads_;
   std::mutex mutex_;

@@ -120,7 +120,15 @@ class Intake {
 
  private:
   RK_FN RK_HOT static bool has_room(Worker& w, const SlotHeader& slot, const MessageView& message) {
-    return has_room_for(w, 1) || has_exact_room(w, slot, message);
+    return has_room_for(w, 1) || has_room_for_frugal(w, slot, message) ||
+           has_exact_room(w, slot, message);
+  }
+
+  /// The quick answer while queues are full: what does not send can go all the same.
+  RK_FN static bool has_room_for_frugal(Worker& w, const SlotHeader& slot,
+                                        const MessageView& message) {
+    return Program::is_frugal(slot.type, message.header().tag) && own_sends(slot) == 0 &&
+           w.outbox_.has_host_room(1);
   }
 
   RK_FN RK_COLD static bool has_exact_room(Worker& w, const SlotHeader& slot,
@@ -164,6 +172,7 @@ class Intake {
   RK_FN RK_HOT static void look_ahead(Worker& w, Source source) {
 #if !defined(__CUDA_ARCH__)
     if (source == Source::inbox) w.mailbox_.prefetch_inbox(kAhead);
+    if (w.mailbox_.has_near_actors()) return;
     const MessageView message = w.mailbox_.peek(source, kAhead / 2);
     if (!message) return;
     const std::uint32_t index = message.header().dst.index();

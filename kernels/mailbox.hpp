@@ -30,7 +30,8 @@ class Mailbox {
   RK_FN Mailbox(const SystemView& system, const WorkerView& self)
       : local(self.local, system.capacity.local_slots),
         stash(self.stash, system.capacity.stash_slots, SlotBytes),
-        express_limit_(self.slot_bytes <= kNearBytes ? kExpressLimit : 0),
+        is_near_(self.slot_bytes <= kNearBytes),
+        express_limit_(is_near_ ? kExpressLimit : 0),
         express_left_(express_limit_),
         express_(self.express, kExpressSlots),
         local_newest_(self.local_newest),
@@ -115,6 +116,9 @@ class Mailbox {
     if (source == Source::express) return {};
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
+
+  /// Whether all actors of this worker fit into its core's near cache.
+  [[nodiscard]] RK_FN bool has_near_actors() const { return is_near_; }
 
   /// Asks for the message `ahead` places behind the front of the inbox, whether it is there yet or
   /// not.
@@ -287,6 +291,7 @@ class Mailbox {
     return ring.position();
   }
 
+  bool is_near_ = false;
   std::uint32_t express_limit_ = 0;
   std::uint32_t express_left_ = 0;
   LocalQueue<SlotBytes> express_;          ///< one that is being handled and the next one

@@ -72,6 +72,13 @@ struct Program {
            ...);
     return result;
   }
+  /// Whether a handler of (type, tag) uses up nothing: it declares none of what Budget counts.
+  RK_FN static bool is_frugal(std::uint32_t type, std::uint8_t tag) {
+    bool result = false;
+    std::uint32_t index = 0;
+    (void)((index++ == type && (result = is_frugal_of(typename As::messages{}, tag), true)) || ...);
+    return result;
+  }
   RK_FN static Grain grain(std::uint32_t type) {
     Grain result = Grain::block;
     std::uint32_t index = 0;
@@ -121,6 +128,10 @@ struct Program {
   template <class... Ms>
   RK_FN static void budget_of(handles<Ms...>, std::uint8_t tag, Budget& result, bool& known) {
     (void)((Ms::tag == tag && (result = detail::budget<Ms>(), known = true)) || ...);
+  }
+  template <class... Ms>
+  RK_FN static bool is_frugal_of(handles<Ms...>, std::uint8_t tag) {
+    return ((Ms::tag == tag && detail::budget<Ms>() == Budget{}) || ...);
   }
   template <Grain Of, class A, class Ctx>
   RK_FN static bool handle(std::uint8_t tag, std::byte* state, const std::byte* payload, Ctx& ctx) {

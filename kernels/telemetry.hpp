@@ -63,10 +63,13 @@ class TelemetryWriter {
   /// Whether the next handler is measured: the worker's clock should then be fresh.
   [[nodiscard]] RK_FN RK_HOT bool due() const {
     if (!on()) return false;
-    return found_idle_ ? ticks() - idle_sampled_at_ >= kIdleSampleTicks : gap_ + 1 >= next_gap_;
+    return found_idle_ ? is_idle_due_ : gap_ + 1 >= next_gap_;
   }
-  /// The worker found nothing to do.
-  RK_FN void idle() { found_idle_ = true; }
+  /// The worker found nothing to do. What can be told now does not delay the next message.
+  RK_FN void idle() {
+    found_idle_ = true;
+    is_idle_due_ = on() && ticks() - idle_sampled_at_ >= kIdleSampleTicks;
+  }
 
   /// A message that queued is about to be handled and not measured. `now` is the worker's clock
   /// after it merged the message's stamp. Precondition: a message was handled since idle(), and not
@@ -202,6 +205,7 @@ class TelemetryWriter {
   std::uint32_t statuses_ = 0;
   bool sampling_ = false;
   bool found_idle_ = true;
+  bool is_idle_due_ = true;
   bool is_queued_ = false;
 };
 

@@ -275,7 +275,10 @@ class Worker {
     if (worked) return;
     if (!timers_.empty()) refresh_wall_clock();
     if (!may_handle()) return backoff_.wait();
-    backoff_.wait([this] { return mailbox_.has_arrival(); });
+    // what comes while the worker looks for it is handled before anything else is looked at
+    if (backoff_.wait([this] { return mailbox_.has_arrival(); }) &&
+        Mail::next_message(*this, action_, kStashLooks))
+      backoff_.reset();
   }
 
   /// The next message of a burst.

@@ -50,6 +50,8 @@ struct Budget {
   std::uint32_t host_sends = 0;
   std::uint32_t timers = 0;
   std::uint32_t spawns = 0;
+
+  RK_FN friend constexpr bool operator==(const Budget&, const Budget&) = default;
 };
 
 /// Lanes that run one handler: the worker's whole group, 32 of them, or one.

@@ -49,21 +49,23 @@ class Backoff {
  public:
   RK_FN void reset() { round_ = 0; }
 
-  /// Ends early once `is_there()`, which is asked again and again in the spinning stage.
+  /// Ends early once `is_there()`, which is asked again and again in the spinning stage; true then.
   template <class IsThere>
-  RK_FN void wait([[maybe_unused]] IsThere is_there) {
+  RK_FN bool wait([[maybe_unused]] IsThere is_there) {
 #if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
     if (round_ < kSpins) {
       ++round_;
-      for (std::uint32_t n = 0; n < kLooks && !is_there(); ++n) {
+      for (std::uint32_t n = 0; n < kLooks; ++n) {
+        if (is_there()) return true;
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #endif
       }
-      return;
+      return false;
     }
 #endif
     wait();
+    return false;
   }
 
   RK_FN void wait() {
