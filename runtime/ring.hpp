@@ -20,9 +20,9 @@
 //     may save some up (take).
 //
 // The same code serves host threads, device blocks and both at once; `Scope` says which. Storage is
-// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>`
-// for values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced
-// by credits so that slots are written once per lap.
+// a policy: `StridedSlots` for wire messages (commit word first in the slot), `TypedSlots<T>` for
+// values. Idea: D. Vyukov's bounded queue, with the consumer's marks replaced by credits so that
+// slots are written once per lap.
 #pragma once
 
 #include <ringkernel/runtime/atomic.hpp>
