@@ -286,7 +286,8 @@ class Worker {
     action_.kind = Action::Kind::none;
     if (received_ - published_received_ >= kStatusMessages) Report::publish(*this);
     if (open() || !may_handle()) return;
-    (void)Mail::next_message(*this, action_, kStashLooksInBurst);
+    (void)Mail::next_message(*this, action_,
+                             mailbox_.local.size() < kManyLocal ? kStashLooksInBurst : 0);
   }
 
   RK_FN bool decide_read() {
@@ -526,6 +527,9 @@ class Worker {
   /// room in this turn will hardly find it one message later.
   static constexpr std::uint32_t kStashLooks = 16;
   static constexpr std::uint32_t kStashLooksInBurst = 1;
+  /// With so many messages in the local FIFO nothing leaves the stash within a burst: more of them
+  /// would drive each other out of the near cache before they are handled.
+  static constexpr std::uint64_t kManyLocal = 256;
   static constexpr std::uint32_t kClockTurns = 16;
   static constexpr std::uint32_t kStatusMessages = 64;
   static constexpr std::uint32_t kMaxUnsent = 64;
