@@ -20,22 +20,7 @@
 
 #include <cstdint>
 
-#if !defined(__CUDA_ARCH__)
-#include <chrono>
-#endif
-
 namespace rk {
-
-/// A clock that never steps back, in nanoseconds; on a GPU it advances by 32 ns to 1 us at a time.
-RK_FN inline std::uint64_t monotonic_ns() {
-#if defined(__CUDA_ARCH__)
-  std::uint64_t ns;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
-  return ns;
-#else
-  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-#endif
-}
 
 class TelemetryWriter {
  public:

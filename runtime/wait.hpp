@@ -43,6 +43,19 @@ RK_FN inline std::uint64_t wall_clock_us() {
 #endif
 }
 
+/// A clock that never steps back, in nanoseconds; on a GPU it advances by 32 ns to 1 us at a time.
+RK_FN inline std::uint64_t monotonic_ns() {
+#if defined(__CUDA_ARCH__)
+  std::uint64_t ns;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
+  return ns;
+#elif defined(RK_SCHEDULE_POINTS)
+  return testing::virtual_time_us() * 1000;
+#else
+  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+
 /// Waiting in three stages: spin for `kSpins` rounds, yield for `kYields`, then sleep `kSleepUs`
 /// each round. Spinning alone collapses where cores are shared.
 class Backoff {
