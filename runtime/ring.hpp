@@ -11,7 +11,8 @@
 // Invariants:
 //  1. A producer writes slot p only while p - consumed < capacity, and commits it with a release
 //  store of p + 1.
-//  2. The consumer reads slot p only after an acquire load of its commit word gave p + 1.
+//  2. The consumer reads slot p only after an acquire load of its commit word gave p + 1; or, of
+//  one producer, which commits in order, after one of a later slot's gave that slot's.
 //  3. `consumed` (the credit word) is stored with release after the last read of a slot; the
 //  producer's acquire load
 //     of it makes the slot's reuse safe. Producers cache it: it is read only when the cached value

@@ -67,7 +67,7 @@ class SpscRing {
   }
 
   /// Consumer thread only. False if the ring is empty; `value` is then left alone. After a look
-  /// that found less than 32 values the next one rests some 0.3 us first.
+  /// that found fewer than 32 values the next one rests some 0.3 us first.
   [[nodiscard]] bool try_pop(T& value) {
     return try_pop_with([&value](const T& slot) { value = slot; });
   }
@@ -93,15 +93,15 @@ class SpscRing {
     void operator()(Slot* memory) const { ::operator delete[](memory, kAlignment); }
   };
   using Array = std::unique_ptr<Slot[], Free>;
+  using Consumer = SpscConsumer<TypedSlots<T>, Scope::device>;
   // 128: the two ends' private words share no cache line, and no pair of lines that is fetched
   // together
-  using Consumer = SpscConsumer<TypedSlots<T>, Scope::device>;
   struct Ends {
     RingWords words;
     alignas(128) SpscProducer<TypedSlots<T>, Scope::device> producer;
     alignas(128) Consumer consumer;
     std::uint64_t known = 0;  ///< the consumer's: values before this position are there
-    bool was_short = false;   ///< the consumer's: its last look found less than kBatch
+    bool was_short = false;   ///< the consumer's: its last look found fewer than kBatch
   };
   static constexpr std::uint64_t kBatch = 32;
   static constexpr std::uint64_t kLineBytes = 64;

@@ -62,7 +62,8 @@ class Backoff {
  public:
   RK_FN void reset() { round_ = 0; }
 
-  /// Ends early once `is_there()`, which is asked again and again in the spinning stage; true then.
+  /// Ends early once `is_there()`, which is asked again and again in the spinning stage. Returns
+  /// whether it is; false on a device, where nothing asks.
   template <class IsThere>
   RK_FN bool wait([[maybe_unused]] IsThere is_there) {
 #if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
@@ -78,7 +79,11 @@ class Backoff {
     }
 #endif
     wait();
-    return false;
+#if defined(__CUDA_ARCH__)
+    return false;  // the next turn looks anyway
+#else
+    return is_there();
+#endif
   }
 
   RK_FN void wait() {

@@ -171,5 +171,79 @@ TEST(FlowControl, ATimerInStepsThatFindsNoRoomIsNotForgotten) {
   expect_ok(runtime->stop());
 }
 
+// --- what was set aside leaves once it has room, however long the local FIFO stays
+
+struct Spin {
+  static constexpr std::uint8_t tag = 1;
+  static constexpr std::uint32_t max_sends = 1;
+};
+struct Halt {
+  static constexpr std::uint8_t tag = 2;
+  static constexpr std::uint32_t max_sends = 0;
+};
+struct Spinner {
+  using messages = handles<Spin, Halt>;
+  static constexpr const char* name = "flow.spinner";
+  std::uint32_t halted = 0;
+  template <class Ctx>
+  RK_FN void on(const Spin& spin, Ctx& ctx) {
+    if (halted == 0) ctx.send(ref<Spinner>{ctx.self()}, spin);
+  }
+  template <class Ctx>
+  RK_FN void on(const Halt&, Ctx& ctx) {
+    if (ctx.leader()) halted = 1;
+  }
+};
+struct Grand {
+  static constexpr std::uint8_t tag = 3;
+  static constexpr std::uint32_t max_sends = 200;
+};
+struct Grandee {
+  using messages = handles<Grand>;
+  static constexpr const char* name = "flow.grandee";
+  std::uint32_t handled = 0;
+  template <class Ctx>
+  RK_FN void on(const Grand&, Ctx& ctx) {
+    if (ctx.leader()) ++handled;
+  }
+};
+
+TEST(FlowControl, WhatWasSetAsideLeavesALongLocalFifoBehindOnceItHasRoom) {
+  constexpr std::uint32_t kStaying = 280;
+  constexpr std::uint32_t kLeaving = 120;
+  RuntimeOptions options;
+  options.capacity.local_slots = 512;
+  auto runtime = make_runtime<Spinner, Grandee>({1, 1}, options);
+  const auto spinners = runtime->spawn<Spinner>(2, [](std::uint32_t, Spinner&) {});
+  const auto grandees = runtime->spawn<Grandee>(1, [](std::uint32_t, Grandee&) {});
+  ASSERT_TRUE(spinners && grandees);
+  expect_ok(runtime->start());
+  const auto send = [&](auto to, auto message) {
+    for (;;) {
+      const auto sent = runtime->send(to, message);
+      if (sent || sent.error().code != ErrorCode::would_block) return expect_ok(sent);
+      std::this_thread::yield();
+    }
+  };
+  const auto comes_true = [](auto is_true) {
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    while (!is_true() && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(1ms);
+    return is_true();
+  };
+  for (std::uint32_t i = 0; i < kStaying; ++i) send((*spinners)[0], Spin{});
+  for (std::uint32_t i = 0; i < kLeaving; ++i) send((*spinners)[1], Spin{});
+  send((*grandees)[0], Grand{});  // behind 400 messages that go round: 200 more find no room
+  EXPECT_TRUE(comes_true([&] { return runtime->stats().stashed_total > 0; }));
+  EXPECT_EQ(runtime->read((*grandees)[0])->handled, 0u);
+  send((*spinners)[1], Halt{});  // 280 stay for ever
+  EXPECT_TRUE(comes_true([&] { return runtime->read((*grandees)[0])->handled == 1; }));
+  send((*spinners)[0], Halt{});
+  const auto report = runtime->run({.max_walltime = 60s});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->reason, StopReason::quiescent);
+  expect_ok(runtime->stop());
+}
+
 }  // namespace
 }  // namespace rk::test

@@ -49,9 +49,11 @@ TEST(CutSchedules, MoneyOfThreeWorkersIsInTheCutOnce) { explore_cut(3, 30'000); 
 
 TEST(CutSchedules, ASeedDecidesEveryStep) {
   const Subject subject = cut(std::make_shared<CutSystem>(2), 2);
-  const RunOutcome first = replay(subject, 7);
-  EXPECT_EQ(replay(subject, 7), first);
-  EXPECT_NE(replay(subject, 8).trace, first.trace);
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    const RunOutcome first = replay(subject, seed);
+    ASSERT_EQ(replay(subject, seed), first) << "seed " << seed;
+    EXPECT_NE(replay(subject, seed + 1).trace, first.trace) << "seed " << seed;
+  }
 }
 
 }  // namespace
