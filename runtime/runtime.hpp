@@ -47,7 +47,9 @@ class Storage;
 /// How spawned actors are spread over workers.
 enum class Placement {
   block,   ///< neighbours in spawn order share a worker
-  spread,  ///< round robin
+  spread,  ///< round robin: equal shares, no neighbours together
+  hashed,  ///< by a hash of the id: whatever the pattern of who talks to whom, 1 of n pairs
+           ///< together
 };
 
 /// One more place that checkpoints are copied to while the run goes on; see checkpoint/tiers.hpp.

@@ -47,7 +47,8 @@ Pair speed(const char* key, std::optional<double> bound, std::uint64_t messages,
   return {key, Pair::Better::higher, bound, rate(std::move(ours)), rate(std::move(peer))};
 }
 
-Pair ring(const char* key, double bound, std::uint64_t messages, const bench::RingShape& shape) {
+Pair ring(const char* key, std::optional<double> bound, std::uint64_t messages,
+          const bench::RingShape& shape) {
   return speed(
       key, bound, messages, [=] { return bench::ring_seconds(shape, messages); },
       [=]() -> Result<double> {
@@ -87,7 +88,7 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
       speed(
           "caf_fan_in", 6, items, [=] { return bench::fan_in_seconds(kFeeders, items); },
           [=]() -> Result<double> { return caf::fan_in_seconds(kFeeders, items, kWorkers); }),
-      ring("caf_ring_hashed", 4, laps, {kRingActors, kWorkers, Placement::spread, kRingTokens}),
+      ring("caf_ring_hashed", 4, laps, {kRingActors, kWorkers, Placement::hashed, kRingTokens}),
       ring("caf_ring_block", 8, laps, {kRingActors, kWorkers, Placement::block, kRingTokens}),
       speed(
           "caf_random", 15, hops,
@@ -99,6 +100,9 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
   const auto caf_spawn = [=]() -> Result<double> { return caf::spawn_seconds(spawns, kWorkers); };
   pairs.push_back(speed(
       "caf_spawn", 8, spawns, [=] { return bench::spawn_seconds(spawns); }, caf_spawn));
+  // for information: the worst placement, every hop crosses
+  pairs.push_back(ring("caf_ring_spread", std::nullopt, laps,
+                       {kRingActors, kWorkers, Placement::spread, kRingTokens}));
   // for information: actors that exist from the start cost less
   pairs.push_back(speed(
       "caf_spawn_before_start", std::nullopt, spawns,

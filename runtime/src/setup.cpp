@@ -213,6 +213,27 @@ Result<void> Runtime::Impl::add_spare_places() {
   return {};
 }
 
+namespace {
+/// Worker of the actor that is number `i` of `count` of its type. The hash is the finalizer of
+/// MurmurHash3 (A. Appleby, 2011).
+std::uint32_t worker_for(Placement placement, ActorId id, std::uint32_t i, std::uint32_t count,
+                         std::uint32_t workers) {
+  const auto share = [workers](std::uint64_t part, std::uint64_t whole) {
+    return static_cast<std::uint32_t>(part * workers / whole);
+  };
+  switch (placement) {
+    case Placement::spread: return i % workers;
+    case Placement::hashed: {
+      std::uint32_t x = id.index();
+      x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
+      x = (x ^ (x >> 13)) * 0xC2B2AE35u;
+      return share(x ^ (x >> 16), std::uint64_t{1} << 32);
+    }
+    default: return share(i, count);
+  }
+}
+}  // namespace
+
 /// Spreads each type over all workers, so that types do not end up on workers of their own; the
 /// free places apart.
 void Runtime::Impl::place_actors() {
@@ -225,10 +246,7 @@ void Runtime::Impl::place_actors() {
   for (const ActorPlan& actor : actors) ++count[kind(actor)];
   for (ActorPlan& actor : actors) {
     const std::uint32_t i = next[kind(actor)]++;
-    actor.worker = options.placement == Placement::spread
-                       ? i % workers
-                       : static_cast<std::uint32_t>(static_cast<std::uint64_t>(i) * workers /
-                                                    count[kind(actor)]);
+    actor.worker = worker_for(options.placement, actor.id, i, count[kind(actor)], workers);
   }
 }
 

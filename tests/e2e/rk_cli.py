@@ -111,7 +111,7 @@ class Usage(unittest.TestCase):
             self.skipTest("rk was built without CAF")
         report = self.check_pairs(done, {"caf_bytes", "caf_ping_cross", "caf_ping_local", "caf_fan_in",
                                          "caf_ring_hashed", "caf_ring_block", "caf_random", "caf_spawn"},
-                                  {"caf_spawn_before_start"})
+                                  {"caf_spawn_before_start", "caf_ring_spread"})
         self.assertEqual(report["caf_bytes"]["limit_bytes"], 210)
 
 

@@ -97,6 +97,33 @@ TEST_P(Workers, BlocksArriveWholeAndAreNeverLeaked) {
   EXPECT_EQ(handled, 3u * (kRounds + 1));
 }
 
+TEST(Placements, NeighboursAreTogetherApartOrAsAHashOfTheirIdsSays) {
+  constexpr std::uint32_t kHoppers = 1000;
+  const auto workers_of = [](Placement placement) {
+    auto runtime = make_runtime<Hopper>({3, 1}, {.placement = placement});
+    const auto hoppers = runtime->spawn<Hopper>(kHoppers, [](std::uint32_t, Hopper&) {});
+    EXPECT_TRUE(hoppers);
+    expect_ok(runtime->start());
+    std::vector<std::uint32_t> workers;
+    for (std::uint32_t i = 0; i < kHoppers; ++i)
+      workers.push_back(*runtime->worker_of((*hoppers)[i].id));
+    expect_ok(runtime->stop());
+    return workers;
+  };
+  const auto together = [](const std::vector<std::uint32_t>& workers) {
+    std::uint32_t pairs = 0;
+    for (std::uint32_t i = 1; i < kHoppers; ++i) pairs += workers[i] == workers[i - 1];
+    return pairs;
+  };
+  EXPECT_EQ(together(workers_of(Placement::block)), kHoppers - 3);
+  EXPECT_EQ(together(workers_of(Placement::spread)), 0u);
+  const auto hashed = workers_of(Placement::hashed);
+  EXPECT_EQ(hashed, workers_of(Placement::hashed));
+  EXPECT_NEAR(together(hashed), kHoppers / 3, 60);
+  for (std::uint32_t worker = 0; worker < 3; ++worker)
+    EXPECT_NEAR(std::count(hashed.begin(), hashed.end(), worker), kHoppers / 3, 60);
+}
+
 TEST_P(Workers, ReadSeesAHandlerBoundaryWhileRunning) {
   auto runtime = make_runtime<Hopper>(GetParam());
   auto hoppers = runtime->spawn<Hopper>(4, [](std::uint32_t, Hopper& h) { h.population = 4; });
