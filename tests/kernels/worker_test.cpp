@@ -121,7 +121,8 @@ TEST(Placements, NeighboursAreTogetherApartOrAsAHashOfTheirIdsSays) {
   EXPECT_EQ(hashed, workers_of(Placement::hashed));
   EXPECT_NEAR(together(hashed), kHoppers / 3, 60);
   for (std::uint32_t worker = 0; worker < 3; ++worker)
-    EXPECT_NEAR(std::count(hashed.begin(), hashed.end(), worker), kHoppers / 3, 60);
+    EXPECT_NEAR(static_cast<double>(std::count(hashed.begin(), hashed.end(), worker)), kHoppers / 3,
+                60);
 }
 
 TEST_P(Workers, ReadSeesAHandlerBoundaryWhileRunning) {
