@@ -62,13 +62,19 @@ class Intake {
   }
 
   /// The next message, if it needs nothing but its handler; else none, and decide_next() takes it.
-  /// `is_roomy`: whatever handlers come, there is room.
+  /// `is_roomy`: whatever handlers come, there is room. Precondition: may_go_on(), and no message
+  /// is due() to be measured.
   RK_FN RK_HOT static MessageView next_plain(Worker& w, Source& source, SlotHeader*& slot,
                                              bool is_roomy) {
-    if (w.mailbox_.control_front() || w.telemetry_.due()) return {};
-    const MessageView message = w.mailbox_.arrival(source);
-    if (!message) return {};
-    look_ahead(w, source);
+    if (w.mailbox_.control_front()) return {};
+    MessageView message = w.mailbox_.express_front();
+    if (message) {
+      source = Source::express;
+    } else {
+      message = w.mailbox_.arrival(source);
+      if (!message) return {};
+      look_ahead(w, source);
+    }
     slot = w.find_own(message.header().dst);
     if (slot == nullptr || slot->stashed != 0 || (slot->flags & kSlotSuspended) != 0 ||
         is_special(message) || message.header().epoch != static_cast<std::uint16_t>(w.epoch_) ||

@@ -46,18 +46,23 @@ class Mailbox {
 
   RK_FN MessageView control_front() const { return view(control_.front()); }
 
+  /// Place of a message between actors of this worker, before push_local().
+  struct LocalClaim {
+    std::byte* slot;
+    bool is_express;
+  };
   /// Where the actor with this index writes its next message to one of this worker. Precondition:
   /// local.has_room(1). It counts as sent with push_local().
-  RK_FN RK_HOT std::byte* claim_local(std::uint32_t sender) {
+  RK_FN RK_HOT LocalClaim claim_local(std::uint32_t sender) const {
     if constexpr (HasExpress) {
-      is_express_ = express_left_ != 0 && express_.has_room(1) && !waits_in_local(sender);
-      if (is_express_) return express_.claim();
+      if (express_left_ != 0 && express_.has_room(1) && !waits_in_local(sender))
+        return {express_.claim(), true};
     }
-    return local.claim();
+    return {local.claim(), false};
   }
-  RK_FN RK_HOT void push_local(std::uint32_t sender) {
+  RK_FN RK_HOT void push_local(const LocalClaim& claim, std::uint32_t sender) {
     if constexpr (HasExpress) {
-      if (is_express_) {
+      if (claim.is_express) {
         express_.push();
         if (--express_left_ == 0) turns_left_ = 0;
         return;
@@ -73,6 +78,12 @@ class Mailbox {
   /// Messages between actors of this worker that wait, and replayed ones.
   [[nodiscard]] RK_FN std::uint64_t local_size() const {
     return express_.size() + local.size() + replays_left();
+  }
+
+  /// The express message, whoever's turn it is: for bursts, in which there is room for everything.
+  /// Precondition: no replays_left().
+  [[nodiscard]] RK_FN RK_HOT MessageView express_front() const {
+    return HasExpress && !express_.empty() ? view(express_.front()) : MessageView{};
   }
 
   /// Whether another worker's message is there.
@@ -134,8 +145,8 @@ class Mailbox {
 
   /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN RK_HOT void finish(Source source) {
+    if (HasExpress && source == Source::express) return express_.pop();
     switch (source) {
-      case Source::express: express_.pop(); break;
       case Source::local:
         local.pop();
         turns_left_ -= turns_left_ != 0;
@@ -305,7 +316,6 @@ class Mailbox {
   std::uint64_t cursor_[6] = {};
   std::uint32_t owed_ = 0;  ///< credits of the inbox
   std::uint32_t turns_left_ = kTurns;
-  bool is_express_ = false;  ///< the newest claim_local()
   bool is_local_turn_ = true;
 };
 

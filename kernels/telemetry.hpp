@@ -50,6 +50,12 @@ class TelemetryWriter {
     if (!on()) return false;
     return found_idle_ ? is_idle_due_ : gap_ + 1 >= next_gap_;
   }
+  /// Messages that queued, `most` or fewer, which are handled before one of them is due().
+  [[nodiscard]] RK_FN std::uint32_t left_before_due(std::uint32_t most) const {
+    if (!on()) return most;
+    const std::uint32_t left = found_idle_ || gap_ + 1 >= next_gap_ ? 0 : next_gap_ - gap_ - 1;
+    return left < most ? left : most;
+  }
   /// The worker found nothing to do. What can be told now does not delay the next message.
   RK_FN void idle() {
     found_idle_ = true;
@@ -90,9 +96,10 @@ class TelemetryWriter {
   /// The handler has returned and sent `sends`.
   RK_FN RK_HOT void handled(std::uint32_t sends, bool failed) {
     if (!on()) return;
-    add(row_->handled, 1);
-    add(row_->sends, sends);
-    if (failed) add(row_->failures, 1);
+    TelemetryRow& row = *row_;
+    add(row.handled, 1);
+    add(row.sends, sends);
+    if (failed) add(row.failures, 1);
   }
   /// No handler runs until the next message.
   RK_FN void rests() {
@@ -154,9 +161,10 @@ class TelemetryWriter {
 
   RK_FN RK_HOT void run(const MessageHeader& header, std::uint32_t row, hlc::Timestamp now) {
     row_ = rows_ + row;
-    set(head_->running_hlc, header.hlc);
-    set(head_->running_since_us, now.physical_us());
-    set(head_->running, TelemetryMessage::pack(header.dst, row, header.tag));
+    TelemetryHead& head = *head_;
+    set(head.running_hlc, header.hlc);
+    set(head.running_since_us, now.physical_us());
+    set(head.running, TelemetryMessage::pack(header.dst, row, header.tag));
   }
   [[nodiscard]] RK_FN std::uint32_t weight() const { return is_queued_ ? gap_ : idle_gap_; }
   RK_FN void take_sample(std::uint64_t ns) {

@@ -137,14 +137,15 @@ class Worker {
       count_sent(system_.worker_count);
       return outbox_.publish_host();
     }
-    std::uint32_t to = worker_of(draft.to);
+    const std::uint32_t owner = worker_of(draft.to);
     // nobody's: it dies here, where there is room for it
-    if (to == kNoWorker) to = index_;
+    const std::uint32_t to = owner == kNoWorker ? index_ : owner;
     const bool is_control = (draft.flags & kFlagControl) != 0;
     if (to == index_ && !is_control) {
-      write(mailbox_.claim_local(from.id.index()), from, draft, payload, bytes, to);
+      const auto claim = mailbox_.claim_local(from.id.index());
+      write(claim.slot, from, draft, payload, bytes, to);
       count_sent(to);
-      return mailbox_.push_local(from.id.index());
+      return mailbox_.push_local(claim, from.id.index());
     }
     const auto claim = outbox_.claim(to, is_control);
     write(claim.slot, from, draft, payload, bytes, to);
@@ -392,7 +393,7 @@ class Worker {
       telemetry_.begin(action.message.header(), action.slot, clock_.last);
       telemetry_.entered();
     }
-    MessageView message = action.message;
+    MessageView message{action.message.slot, kSlotBytes};
     SlotHeader* slot = action.slot;
     Source source = action.source;
     bool is_roomy = false;
@@ -402,31 +403,49 @@ class Worker {
                                            message.payload(), context);
       group.sync();
       ++n;
-      if (end == 0) {
+      if (end != 0) {
+        if (!finish_plain(source, message, *slot, context.outcome(), known)) return n;
+      } else {
         if (action.unit != nullptr && planted(Mutant::handle_before_save))
           Cut::save(*this, group, *action.unit);
         if (!is_leader) return n;
         telemetry_.left();
         if (start != 0) Cut::earn(*this, ticks() - start);
-      }
-      const bool is_done =
-          finish(source, action.stash_position, message, *slot, context.outcome(), known);
-      if constexpr (!Group::kIsSingle) return n;
-      if (end == 0) {
-        if (!Mail::may_go_on(*this, source)) return n;
-        end = kBurst;
+        const bool is_done =
+            finish(source, action.stash_position, message, *slot, context.outcome(), known);
+        if constexpr (!Group::kIsSingle) return n;
+        if (!is_done || !Mail::may_go_on(*this, source)) return n;
         is_roomy = Mail::has_room_for(*this, kBurst) &&
                    (!Program::kAnySupervised || mailbox_.stash.empty());
+        end = n + telemetry_.left_before_due(kBurst);
+        if (end > kBurst) end = kBurst;
       }
-      if (n >= end || !is_done) return n;
+      if (n >= end) return n;
       message = Mail::next_plain(*this, source, slot, is_roomy);
       if (!message) return n;
     }
   }
 
   /// Lane 0, when a handler has returned. False if it failed.
-  RK_FN RK_HOT bool finish(Source source, std::uint64_t stash_position, MessageView message,
-                           SlotHeader& slot, const HandlerOutcome& outcome, bool known) {
+  RK_FN bool finish(Source source, std::uint64_t stash_position, MessageView message,
+                    SlotHeader& slot, HandlerOutcome outcome, bool known) {
+    if (!record_outcome(source, stash_position, message, slot, outcome, known)) return false;
+    if (source == Source::stash) mailbox_.stash.remove(stash_position, &slot);
+    count_received(message);
+    if (source != Source::stash) mailbox_.finish(source);
+    return end_handler(slot, outcome);
+  }
+  /// The same for one that did not come from the stash, while the worker runs.
+  RK_FN RK_HOT bool finish_plain(Source source, MessageView message, SlotHeader& slot,
+                                 HandlerOutcome outcome, bool known) {
+    if (!record_outcome(source, 0, message, slot, outcome, known)) return false;
+    count_handled(message);
+    mailbox_.finish(source);
+    return end_handler(slot, outcome);
+  }
+  /// False: the handler failed, and its message was dealt with.
+  RK_FN RK_HOT bool record_outcome(Source source, std::uint64_t stash_position, MessageView message,
+                                   SlotHeader& slot, HandlerOutcome outcome, bool known) {
     slot.touched_epoch = epoch_;
     telemetry_.handled(static_cast<std::uint32_t>(sent_ - sent_before_),
                        outcome.fault != Fault::none);
@@ -438,21 +457,22 @@ class Worker {
     }
     ++slot.handled;
     slot.hlc = clock_.last.word;
-    if (source == Source::stash) {
-      mailbox_.stash.remove(stash_position, &slot);
-    }
-    count_received(message);
-    if (source != Source::stash) mailbox_.finish(source);
+    return true;
+  }
+  RK_FN RK_HOT bool end_handler(SlotHeader& slot, HandlerOutcome outcome) {
     if ((slot.flags & kSlotStepTimers) != 0) Duty::fire_steps(*this, slot);
     if (outcome.stops) Life::end(*this, slot, kCodeStopped);
     return outcome.fault == Fault::none;
   }
-  RK_FN RK_HOT void count_received(const MessageView& message) {
+  RK_FN void count_received(MessageView message) {
+    count_handled(message);
+    if (run_state_ == RunState::paused && steps_left_ > 0 && --steps_left_ == 0)
+      Report::publish(*this);
+  }
+  RK_FN RK_HOT void count_handled(MessageView message) {
     ++self_.channels[channel_of(message)].received;
     ++received_;
     if (message.has_block()) slab_.give_back(message.block());
-    if (run_state_ == RunState::paused && steps_left_ > 0 && --steps_left_ == 0)
-      Report::publish(*this);
   }
   RK_FN void give_back_unsent() {
     while (unsent_count_ > 0) slab_.give_back(BlockRef{index_, unsent_[--unsent_count_], 0, {}});
