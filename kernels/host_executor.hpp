@@ -8,6 +8,7 @@
 #include <ringkernel/kernels/dispatcher.hpp>
 #include <ringkernel/kernels/program.hpp>
 #include <ringkernel/kernels/worker.hpp>
+#include <ringkernel/kernels/zeroed_memory.hpp>
 #include <ringkernel/runtime/executor.hpp>
 
 #include <condition_variable>
@@ -26,26 +27,6 @@ struct HostExecutorOptions {
 };
 
 namespace detail {
-
-/// Zeroed memory on 4 KiB, not touched until used.
-class ZeroedMemory {
- public:
-  [[nodiscard]] bool allocate(std::uint64_t bytes) {
-    base_.reset(static_cast<std::byte*>(std::calloc(1, bytes + kAlignment)));
-    return base_ != nullptr;
-  }
-  [[nodiscard]] std::byte* get() const {
-    const auto address = reinterpret_cast<std::uintptr_t>(base_.get());
-    return reinterpret_cast<std::byte*>((address + kAlignment - 1) / kAlignment * kAlignment);
-  }
-
- private:
-  static constexpr std::uintptr_t kAlignment = 4096;
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<std::byte, Free> base_;
-};
 
 template <class Program>
 class HostExecutor final : public Executor {
