@@ -1,4 +1,11 @@
 # include/ringkernel/<room>/*.hpp|*.cuh, the library, rk, and a package for find_package(ringkernel).
+if(TARGET rk)
+  install(TARGETS rk)
+endif()
+if(RK_HOST_BUILD)
+  # The rest is installed from there.
+  return()
+endif()
 include(CMakePackageConfigHelpers)
 foreach(room hlc runtime kernels checkpoint)
   install(DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/${room}/"
@@ -6,9 +13,6 @@ foreach(room hlc runtime kernels checkpoint)
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cuh" PATTERN "src" EXCLUDE)
 endforeach()
 install(TARGETS ringkernel exact_math EXPORT ringkernelTargets)
-if(TARGET rk)
-  install(TARGETS rk)
-endif()
 set(RK_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/ringkernel")
 install(EXPORT ringkernelTargets NAMESPACE ringkernel:: DESTINATION "${RK_PACKAGE_DIR}")
 configure_package_config_file(cmake/ringkernelConfig.cmake.in

@@ -42,7 +42,7 @@ STANDARD = re.compile(r"^[a-z_0-9]+$")
 CUDA_RUNTIME = re.compile(r"^(cuda_\w+\.h|cuda\.h|device_\w+\.h|cooperative_groups(/.*|\.h)?|cub/.*|thrust/.*"
                           r"|nvtx3/.*)$")
 LIBCUDACXX = re.compile(r"^cuda/.+$")
-CUDA_GUARD = re.compile(r"__CUDACC__|__CUDA_ARCH__|RK_HAVE_CUDA")
+CUDA_GUARD = re.compile(r"__CUDACC__|__CUDA_ARCH__")
 
 
 def strip_comments(text):

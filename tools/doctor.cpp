@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "backend.hpp"
 #include "commands.hpp"
 #include "duration.hpp"
 
@@ -114,11 +115,6 @@ struct Report {
 };
 
 void add_cuda(Report& out) {
-#ifdef RK_HAVE_CUDA
-  constexpr bool kBuiltWithCuda = true;
-#else
-  constexpr bool kBuiltWithCuda = false;
-#endif
   const std::string toolkit = toolkit_release();
   const Driver driver = find_driver();
   out.fact("cuda_toolkit", toolkit.empty() ? ordered_json() : ordered_json(toolkit));
@@ -127,7 +123,7 @@ void add_cuda(Report& out) {
                                              std::to_string(driver.version % 1000 / 10))
                               : ordered_json());
   out.fact("gpus", driver.devices);
-  out.fact("rk_built_with_cuda", kBuiltWithCuda);
+  out.fact("rk_built_with_cuda", built_with_cuda());
   if (toolkit.empty() || std::atoi(toolkit.c_str()) < 13) {
     out.lacks("CUDA toolkit 13.0 or newer",
               toolkit.empty() ? "no nvcc on the PATH or in /usr/local/cuda" : "nvcc is " + toolkit,
@@ -139,9 +135,9 @@ void add_cuda(Report& out) {
               "needed only for --backend cuda: an NVIDIA GPU of compute capability 8.0 or newer, "
               "driver 580 or newer");
   }
-  if (!kBuiltWithCuda) {
+  if (!built_with_cuda()) {
     out.lacks("the CUDA executor in this rk", "it was built with the preset `host`",
-              "cmake --preset cuda && cmake --build --preset cuda");
+              "make cuda, which builds build/cuda/rk");
   }
 }
 

@@ -15,9 +15,9 @@
 
 #include <ringkernel/checkpoint/hash.hpp>
 #include <ringkernel/kernels/host_executor.hpp>
+#include <ringkernel/tools/backend.hpp>
 #include <ringkernel/tools/example.hpp>
 
-#include "cuda.hpp"
 #include "png.hpp"
 #include "simulation.hpp"
 #include "wav.hpp"
@@ -154,23 +154,6 @@ Result<Plan> make_plan(const Options& options) {
   return plan;
 }
 
-Result<std::unique_ptr<Executor>> make_tile_executor(const std::string& backend) {
-#if defined(RK_HAVE_CUDA)
-  if (backend != "host") {
-    auto executor = make_cuda_tile_executor();
-    if (executor || backend == "cuda" || executor.error().code != ErrorCode::not_found)
-      return executor;
-  }
-#else
-  if (backend == "cuda") {
-    return fail(ErrorCode::invalid_argument,
-                "this rk was built without CUDA: use --backend host, or build the preset 'cuda' "
-                "(make cuda)");
-  }
-#endif
-  return make_host_executor<Tile>();
-}
-
 /// What the user gets to know at the end.
 nlohmann::ordered_json summarize(const Options& options, const Job& job, Simulation& simulation,
                                  bool resumed, std::uint32_t first_step, double seconds) {
@@ -268,7 +251,8 @@ class AcousticsExample final : public tools::Example {
   Result<int> simulate(const tools::RunOptions& run) {
     RK_TRY_ASSIGN(Plan plan, make_plan(options_));
     const Job job = plan.job;
-    RK_TRY_ASSIGN(auto executor, make_tile_executor(run.backend));
+    RK_TRY_ASSIGN(auto executor, tools::make_executor(run.backend, name(),
+                                                      [] { return make_host_executor<Tile>(); }));
     RK_TRY_ASSIGN(
         const auto simulation,
         Simulation::create(std::move(plan.job), std::move(executor),

@@ -1,11 +1,11 @@
-#include "cuda.hpp"
-
 #include <ringkernel/kernels/cuda_executor.cuh>
+#include <ringkernel/tools/backend.hpp>
 
 #include "tile.hpp"
 
-namespace rk::acoustics {
+namespace {
 
-Result<std::unique_ptr<Executor>> make_cuda_tile_executor() { return make_cuda_executor<Tile>(); }
+const rk::tools::CudaBackend backend("acoustics",
+                                     [] { return rk::make_cuda_executor<rk::acoustics::Tile>(); });
 
-}  // namespace rk::acoustics
+}  // namespace

@@ -4,29 +4,14 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include <ringkernel/tools/backend.hpp>
 #include <ringkernel/tools/example.hpp>
 #include "simulation.hpp"
-#ifdef RK_HAVE_CUDA
-#include "cuda.hpp"
-#endif
 
 namespace rk::bank {
 namespace {
 
 using nlohmann::ordered_json;
-
-Result<std::unique_ptr<Executor>> make_executor_for(const std::string& backend) {
-#ifdef RK_HAVE_CUDA
-  if (backend != "host") return make_cuda_bank(backend == "auto");
-#else
-  if (backend == "cuda") {
-    return fail(ErrorCode::invalid_argument,
-                "this rk was built without CUDA; build it with `cmake --preset cuda`, or use "
-                "--backend host");
-  }
-#endif
-  return make_host_bank();
-}
 
 class BankCommand final : public tools::Example {
  public:
@@ -58,7 +43,8 @@ class BankCommand final : public tools::Example {
 
  private:
   Result<int> try_run(const tools::RunOptions& options) {
-    RK_TRY_ASSIGN(auto executor, make_executor_for(options.backend));
+    RK_TRY_ASSIGN(auto executor,
+                  tools::make_executor(options.backend, name(), [] { return make_host_bank(); }));
     RK_TRY_ASSIGN(auto bank, Bank::create(settings_, std::move(executor),
                                           tools::runtime_options(options, Bank::kPrefix,
                                                                  identity(settings_))));

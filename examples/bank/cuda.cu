@@ -1,12 +1,12 @@
 #include <ringkernel/kernels/cuda_executor.cuh>
+#include <ringkernel/tools/backend.hpp>
 
 #include "bank.hpp"
-#include "cuda.hpp"
 
-namespace rk::bank {
+namespace {
 
-Result<std::unique_ptr<Executor>> make_cuda_bank(bool or_host) {
-  return make_executor<Account, PeerAccount>(or_host ? Backend::automatic : Backend::cuda);
-}
+const rk::tools::CudaBackend backend("bank", [] {
+  return rk::make_cuda_executor<rk::bank::Account, rk::bank::PeerAccount>();
+});
 
-}  // namespace rk::bank
+}  // namespace
