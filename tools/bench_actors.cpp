@@ -70,12 +70,13 @@ Result<nlohmann::ordered_json> bench_actors(const BenchOptions& options) {
                 "this rk was built without its peer, the C++ Actor Framework: install libcaf-dev "
                 "(scripts/bootstrap does) and build again");
   }
-  const std::uint64_t pings = count(options, 300'000, 1);
-  const std::uint64_t local_pings = count(options, 2'000'000, 1);
-  // ours takes a tenth of a second: the workers' start and the notice of the end do not count
+  // ours takes a tenth of a second at least: the workers' start and the notice of the end do not
+  // count
+  const std::uint64_t pings = count(options, 2'000'000, 1);
+  const std::uint64_t local_pings = count(options, 4'000'000, 1);
   const std::uint64_t laps = count(options, 10'000'000, kRingTokens);
-  const std::uint64_t items = count(options, 2'000'000, kFeeders);
-  const std::uint64_t hops = count(options, 2'000'000, kWandererTokens);
+  const std::uint64_t items = count(options, 8'000'000, kFeeders);
+  const std::uint64_t hops = count(options, 6'000'000, kWandererTokens);
   // memory first: what later runs leave behind in the allocator would hide a part of it
   const Pair bytes{"caf_bytes", Pair::Better::lower, 6.0,
                    [] { return bench::actor_bytes(kWanderers, resident_bytes); },
