@@ -11,7 +11,7 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
 endif()
 # The standard goes through the flags: CMake 3.25 does not know C++20 for this compiler.
 string(APPEND CMAKE_CUDA_FLAGS
-  " -std=c++20 --fmad=false --expt-relaxed-constexpr -Werror=all-warnings"
+  " -std=c++20 --fmad=false --expt-relaxed-constexpr -Werror=all-warnings --compress-mode=size"
   " -Xcompiler=-Wall,-Wextra,-Werror,-ffp-contract=off -Xptxas=-v")
 set(CMAKE_CUDA_FLAGS_RELWITHDEBINFO "-O2 -g -lineinfo")
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)

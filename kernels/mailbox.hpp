@@ -303,6 +303,7 @@ class Mailbox {
   }
 
   bool is_near_ = false;
+  bool is_local_turn_ = true;
   std::uint32_t express_limit_ = 0;
   std::uint32_t express_left_ = 0;
   LocalQueue<SlotBytes> express_;          ///< one that is being handled and the next one
@@ -316,7 +317,6 @@ class Mailbox {
   std::uint64_t cursor_[6] = {};
   std::uint32_t owed_ = 0;  ///< credits of the inbox
   std::uint32_t turns_left_ = kTurns;
-  bool is_local_turn_ = true;
 };
 
 }  // namespace rk
