@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "move_leader.hpp"
 #include "runtime_impl.hpp"
 
 namespace rk {
@@ -131,7 +132,8 @@ std::unique_ptr<Runtime::Impl::Move> Runtime::Impl::next_move(bool none_can_go) 
 }
 
 void Runtime::Impl::move_turn() {
-  const bool is_asking = rebalancing != Rebalancing::resting && !all_did(policy_step);
+  const bool is_asking =
+      rebalancing != Rebalancing::resting && !MoveLeader(*lane, system).all_did(policy_step);
   const bool none_can_go = cut_open || is_asking;
   // before any order: its steps would overwrite what the workers answered
   if (!none_can_go && rebalancing != Rebalancing::resting) return rebalance();
@@ -160,15 +162,6 @@ void Runtime::Impl::move_turn() {
   }
   hold_reads(false);
   order->settle(std::move(outcome));
-}
-
-/// Whether all workers did the step.
-bool Runtime::Impl::all_did(std::uint32_t step) const {
-  for (std::uint32_t w = 0; w < workers; ++w) {
-    // acquire: what the step wrote; pairs with the worker's release
-    if (load_acquire<Scope::system>(system.workers[w].status->move_done) != step) return false;
-  }
-  return true;
 }
 
 void Runtime::Impl::hold_reads(bool hold) {
@@ -211,20 +204,15 @@ Result<void> Runtime::Impl::move(ActorId actor, std::uint32_t to, Clock::time_po
 
 /// All handlers have returned, and the host has what `from` sent to it.
 Result<void> Runtime::Impl::stand_still(std::uint32_t from, Clock::time_point deadline) {
+  const MoveLeader leader(*lane, system);
   std::uint32_t version = 0;
   {
     const std::lock_guard lane_lock(lane->mutex);
     is_still = true;
-    lane->set_run_state(RunState::moving);
-    version = lane->control_version();
+    version = leader.ask_to_stand();
   }
   for (std::uint32_t w = 0; w < workers; ++w) {
-    std::uint32_t& seen = system.workers[w].status->control_version;
-    const auto stands = [&] {
-      // acquire: pairs with the worker's release of the version
-      return static_cast<std::int32_t>(load_acquire<Scope::system>(seen) - version) >= 0;
-    };
-    if (!await(stands, deadline))
+    if (!await([&] { return leader.stands(w, version); }, deadline))
       return fail(ErrorCode::would_block, "a handler of worker " + std::to_string(w) +
                                               " did not return in time for the move");
   }
@@ -251,42 +239,14 @@ void Runtime::Impl::go_on() {
   settled = false;
 }
 
-/// Asks all workers for a step and waits until they did it. An error: the run is lost.
-Result<void> Runtime::Impl::move_step(const MoveRequest& request) {
-  std::uint32_t number = 0;
-  {
-    const std::lock_guard lane_lock(lane->mutex);
-    number = lane->request_move(request);
-  }
-  if (!await([&] { return all_did(number); }, Clock::now() + kStepTimeout)) {
-    Error error{ErrorCode::deadline_exceeded, 0,
-                "a worker does not answer: an actor is half moved"};
-    report_failure(error);
-    return unexpected(std::move(error));
-  }
-  return {};
-}
-
+/// An error that is no refusal: the run is lost.
 Result<void> Runtime::Impl::move_standing(ActorId actor, std::uint32_t from, std::uint32_t to) {
-  const auto outcome_of = [&](std::uint32_t w) {
-    return static_cast<MoveOutcome>(
-        load_relaxed<Scope::system>(system.workers[w].status->move_outcome));
-  };
-  RK_TRY(move_step({.step = MoveStep::offer, .actor = actor, .to = to}));
-  const std::uint32_t place = load_relaxed<Scope::system>(system.workers[to].status->move_place);
-  RK_TRY(move_step({.step = MoveStep::hand_over, .actor = actor, .to = to}));
-  RK_TRY(refuse(outcome_of(from), actor, to));
-  RK_TRY(move_step({.step = MoveStep::adopt, .actor = actor, .to = to}));
-  if (outcome_of(to) == MoveOutcome::has_mail) {
-    RK_TRY(move_step({.step = MoveStep::give_up, .actor = actor, .to = to}));
-    RK_TRY(move_step({.step = MoveStep::settle, .actor = actor, .to = to}));
-  }
-  std::int64_t host_messages = 0;
-  for (std::uint32_t w = 0; w < workers; ++w)
-    host_messages += load_relaxed<Scope::system>(system.workers[w].status->move_host_messages);
-  const std::lock_guard lane_lock(lane->mutex);
-  lane->finish_move(actor, place, to, host_messages);
-  return {};
+  auto outcome = MoveLeader(*lane, system).move(actor, from, to, [](const auto& is_done) {
+    return await(is_done, Clock::now() + kStepTimeout);
+  });
+  if (outcome) return refuse(*outcome, actor, to);
+  report_failure(outcome.error());
+  return unexpected(std::move(outcome).error());
 }
 
 }  // namespace rk

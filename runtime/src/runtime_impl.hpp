@@ -127,11 +127,9 @@ struct Runtime::Impl {
   /// Whether an order waits, or the policy for the workers.
   [[nodiscard]] bool has_moves() const;
   [[nodiscard]] std::unique_ptr<Move> next_move(bool none_can_go);
-  [[nodiscard]] bool all_did(std::uint32_t step) const;
   [[nodiscard]] Result<void> move(ActorId actor, std::uint32_t to, Clock::time_point deadline);
   [[nodiscard]] Result<void> stand_still(std::uint32_t from, Clock::time_point deadline);
   void go_on();
-  [[nodiscard]] Result<void> move_step(const MoveRequest& request);
   [[nodiscard]] Result<void> move_standing(ActorId actor, std::uint32_t from, std::uint32_t to);
   void hold_reads(bool hold);
   void close_moves();

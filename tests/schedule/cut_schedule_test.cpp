@@ -1,6 +1,6 @@
 // The cut of real workers under every interleaving that a seed can reach. Built with RK_MUTANT=1
 // or 2 the same program must fail, and its seed must bring the failure back.
-#include "cut_system.hpp"
+#include "account_system.hpp"
 
 #include <ringkernel/runtime/mutant.hpp>
 
@@ -11,14 +11,14 @@
 namespace rk::testing {
 namespace {
 
-Subject cut(std::shared_ptr<CutSystem> system, std::uint32_t workers) {
+Subject cut(std::shared_ptr<AccountSystem> system, std::uint32_t workers) {
   return {"cut_of_" + std::to_string(workers) + "_workers",
           [system] { return system->reset(); },
           {.preemptions = 6, .expected_steps = 1000}};
 }
 
 void explore_cut(std::uint32_t workers, std::uint64_t schedules) {
-  auto system = std::make_shared<CutSystem>(workers);
+  auto system = std::make_shared<AccountSystem>(workers);
   Subject subject = cut(system, workers);
   if constexpr (RK_MUTANT != 0) subject.name = "planted_mutant_" + std::to_string(RK_MUTANT);
   const Exploration found = explore(subject, schedules);
@@ -48,7 +48,7 @@ TEST(CutSchedules, MoneyOfTwoWorkersIsInTheCutOnce) { explore_cut(2, 60'000); }
 TEST(CutSchedules, MoneyOfThreeWorkersIsInTheCutOnce) { explore_cut(3, 30'000); }
 
 TEST(CutSchedules, ASeedDecidesEveryStep) {
-  const Subject subject = cut(std::make_shared<CutSystem>(2), 2);
+  const Subject subject = cut(std::make_shared<AccountSystem>(2), 2);
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     const RunOutcome first = replay(subject, seed);
     ASSERT_EQ(replay(subject, seed), first) << "seed " << seed;

@@ -7,9 +7,9 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
   function(rk_schedule_program name)
     add_executable(${name} ${ARGN}
       "${rk_schedule_root}/tests/schedule/scheduler.cpp"
-      "${rk_schedule_root}/tests/schedule/cut_schedule_test.cpp"
       "${rk_schedule_root}/runtime/src/system_image.cpp"
       "${rk_schedule_root}/runtime/src/host_lane.cpp"
+      "${rk_schedule_root}/runtime/src/move_leader.cpp"
       "${rk_schedule_root}/checkpoint/src/cut_ledger.cpp")
     target_include_directories(${name} PRIVATE "${RK_INCLUDE_DIR}")
     target_compile_definitions(${name} PRIVATE RK_SCHEDULE_POINTS)
@@ -17,12 +17,21 @@ if(NOT RK_SANITIZE AND NOT RK_CUDA)
     rk_flags(${name})
   endfunction()
 
-  rk_schedule_program(test_schedule "${rk_schedule_root}/tests/schedule/ring_schedule_test.cpp")
-  foreach(mutant 1 2)
-    rk_schedule_program(test_schedule_mutant_${mutant})
-    target_compile_definitions(test_schedule_mutant_${mutant} PRIVATE RK_MUTANT=${mutant})
+  set(cut "${rk_schedule_root}/tests/schedule/cut_schedule_test.cpp")
+  set(moves "${rk_schedule_root}/tests/schedule/move_schedule_test.cpp")
+  rk_schedule_program(test_schedule "${rk_schedule_root}/tests/schedule/ring_schedule_test.cpp" "${cut}" "${moves}")
+  set(programs test_schedule)
+  foreach(mutant 1 2 9 10 11)
+    set(program test_schedule_mutant_${mutant})
+    if(mutant LESS 9)
+      rk_schedule_program(${program} "${cut}")
+    else()
+      rk_schedule_program(${program} "${moves}")
+    endif()
+    target_compile_definitions(${program} PRIVATE RK_MUTANT=${mutant})
+    list(APPEND programs ${program})
   endforeach()
-  foreach(program test_schedule test_schedule_mutant_1 test_schedule_mutant_2)
+  foreach(program ${programs})
     string(REPLACE test_ "" prefix ${program})
     gtest_discover_tests(${program} TEST_PREFIX ${prefix}. DISCOVERY_MODE PRE_TEST
       DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${RK_TEST_TIMEOUT_S})

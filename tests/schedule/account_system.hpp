@@ -1,6 +1,7 @@
 // A tiny system of real workers for the scheduler: accounts that pass money on, and a host that
-// sends, begins a cut and drains the snapshot rings. Memory is laid out once; reset() brings the
-// first image back.
+// sends, begins a cut, drains the snapshot rings and, if it is told to, moves accounts between the
+// workers before the cut and after it. Memory is laid out once; reset() brings the first image
+// back.
 #pragma once
 
 #include "scheduler.hpp"
@@ -10,6 +11,7 @@
 #include <ringkernel/kernels/program.hpp>
 #include <ringkernel/kernels/worker.hpp>
 #include <ringkernel/runtime/src/host_lane.hpp>
+#include <ringkernel/runtime/src/move_leader.hpp>
 #include <ringkernel/runtime/system_image.hpp>
 
 #include <algorithm>
@@ -21,8 +23,9 @@ namespace rk::testing {
 
 inline constexpr std::uint32_t kAccounts = 3;
 inline constexpr std::int64_t kStartBalance = 100;
-inline constexpr std::uint32_t kSends = 8;
+inline constexpr std::uint32_t kSends = 12;
 inline constexpr std::uint32_t kHops = 4;
+inline constexpr std::uint32_t kControlHop = 2;  ///< goes by the control lane
 inline constexpr std::int64_t kAmount = 10;
 
 struct Pay {
@@ -37,20 +40,23 @@ struct Pay {
 struct Account {
   using messages = handles<Pay>;
   std::int64_t balance;
-  std::uint32_t
-      newest[kAccounts + 1];  ///< sequence of each sender's newest message; last: the host
+  /// Sequence of each sender's newest message, by lane; last: the host.
+  std::uint32_t newest[2][kAccounts + 1];
 
   template <class Ctx>
   RK_FN void on(const Pay& pay, Ctx& ctx) {
     const ActorId from = ctx.sender();
-    std::uint32_t& newest_of = newest[from == kHostId ? kAccounts : from.index()];
-    require(ctx.source_sequence() > newest_of, "two messages of a pair changed places");
+    const bool is_control = (ctx.message().header().flags & kFlagControl) != 0;
+    std::uint32_t& newest_of = newest[is_control][from == kHostId ? kAccounts : from.index()];
+    require(ctx.source_sequence() > newest_of, "two messages of a pair and lane changed places");
     newest_of = ctx.source_sequence();
     balance += pay.amount;
     if (pay.hops == 0) return;
     balance -= pay.amount;
     const std::uint32_t to = (ctx.self().index() + 1 + pay.hops % 2) % kAccounts;
-    ctx.send(ref<Account>{ActorId::make(to, 0)}, Pay{pay.amount, pay.hops - 1, 0});
+    const ref<Account> next{ActorId::make(to, 0)};
+    const Pay rest{pay.amount, pay.hops - 1, 0};
+    pay.hops == kControlHop ? ctx.send_control(next, rest) : ctx.send(next, rest);
   }
 };
 
@@ -123,16 +129,22 @@ struct Coverage {
   std::uint64_t recorded_by_dispatcher = 0;
   std::uint64_t full_inboxes = 0;
   std::uint64_t set_aside = 0;
+  std::uint64_t moves = 0;
+  std::uint64_t refused_moves = 0;
 };
 
-class CutSystem {
+class AccountSystem {
  public:
   using AccountWorker = Worker<Program<Account>, SingleGroup>;
 
-  explicit CutSystem(std::uint32_t workers) : workers_(workers) {
+  /// `moves`: times the host tries to move an account in a run; 0: none can move.
+  explicit AccountSystem(std::uint32_t workers, std::uint32_t moves = 0)
+      : workers_(workers), moves_(moves) {
     SystemPlan plan;
     plan.workers = workers;
+    plan.movable = moves != 0;
     plan.capacity = {.inbox_slots = 2,
+                     .control_slots = 2,
                      .outbox_slots = 2,
                      .stash_slots = 8,
                      .slab_blocks = 0,
@@ -143,17 +155,22 @@ class CutSystem {
     for (std::uint32_t i = 0; i < kAccounts; ++i) {
       plan.actors.push_back({ActorId::make(i, 0), i % workers, 0, 0});
     }
+    for (std::uint32_t w = 0; w < workers && moves != 0; ++w) {
+      plan.actors.push_back({ActorId::make(kAccounts + w, 0), w, 0, 0, kSlotFree});
+    }
     auto placed =
         build_system(executor_, plan, [](std::size_t, SlotHeader&, std::byte* state, std::byte*) {
           reinterpret_cast<Account*>(state)->balance = kStartBalance;
         });
     RK_ASSERT(placed.has_value());
     placed_ = *std::move(placed);
+    entries_ = placed_.actors;
     executor_.keep(placed_, workers);
   }
 
   std::vector<Body> reset() {
     executor_.reset();
+    placed_.actors = entries_;
     running_.clear();
     dispatcher_ = std::make_unique<Dispatcher>(placed_.device);
     std::vector<Body> bodies;
@@ -192,8 +209,12 @@ class CutSystem {
     const SystemView view = placed_.host_view();
     HostLane lane(view, {}, 0);
     lane.set_run_state(RunState::running);
+    moves_left_ = moves_;
     const std::uint64_t sends_before = choose(kSends + 1);
-    for (std::uint32_t i = 0; i < sends_before; ++i) send(lane, i % kAccounts);
+    for (std::uint32_t i = 0; i < sends_before; ++i) {
+      send(lane, i % kAccounts);
+      perhaps_move(lane, view);
+    }
     wait(choose(4));
     const std::vector<CutChannel> channels = lane.begin_cut(kEpoch);
     lane.publish_cut(0);
@@ -202,26 +223,69 @@ class CutSystem {
     positions_.assign(workers_ + 1, 0);
     for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i)
       send(lane, i % kAccounts);
-    for (std::uint32_t idle = 0; !ledger.complete() || handled() != kSends * (kHops + 1); ++idle) {
-      require(idle < kPatience,
-              ledger.complete() ? "a message is lost" : "the cut is never complete");
+    bool is_closed = false;
+    for (std::uint32_t idle = 0; !is_closed || handled() != kSends * (kHops + 1); ++idle) {
+      require(idle < kPatience, is_closed ? "a message is lost" : "the cut is never complete");
       for (std::uint32_t s = 0; s <= workers_; ++s) drain(view, s, ledger);
+      if (!is_closed && ledger.complete()) {
+        lane.close_cut(kEpoch);
+        is_closed = true;
+      }
+      if (is_closed) perhaps_move(lane, view);
       wait(1);
     }
     check_money(sends_before);
+    check_counts(view);
     for (std::uint32_t w = 0; w < workers_; ++w) {
       coverage_.full_inboxes += view.workers[w].status->full_inbox_total;
       coverage_.set_aside += view.workers[w].status->stash_total;
     }
-    lane.close_cut(kEpoch);
     lane.set_run_state(RunState::stopping);
+  }
+
+  /// Moves an account to another worker, as the runtime's service thread does. Precondition: no cut
+  /// is open.
+  void perhaps_move(HostLane& lane, const SystemView& view) {
+    if (moves_left_ == 0 || choose(3) != 0) return;
+    --moves_left_;
+    const ActorId account = ActorId::make(static_cast<std::uint32_t>(choose(kAccounts)), 0);
+    const std::uint32_t from = *lane.worker_of(account);
+    const auto to = static_cast<std::uint32_t>(from + 1 + choose(workers_ - 1)) % workers_;
+    const MoveLeader leader(lane, view);
+    const auto await = [this](const std::function<bool()>& is_done) {
+      for (std::uint32_t turn = 0; turn < kPatience; ++turn) {
+        if (is_done()) return true;
+        wait(1);
+      }
+      return false;
+    };
+    const std::uint32_t version = leader.ask_to_stand();
+    for (std::uint32_t w = 0; w < workers_; ++w)
+      require(await([&] { return leader.stands(w, version); }), "a worker does not stand still");
+    const auto outcome = leader.move(account, from, to, await);
+    require(outcome.has_value(), "a worker does not do its step of a move");
+    require(*outcome != MoveOutcome::done || *lane.worker_of(account) == to,
+            "the host does not know where the account went");
+    ++(*outcome == MoveOutcome::done ? coverage_.moves : coverage_.refused_moves);
+    lane.set_run_state(RunState::running);
   }
 
   /// What the accounts say they handled, straight from their slots.
   std::uint64_t handled() const {
     std::uint64_t sum = 0;
-    for (const ActorEntry& entry : placed_.actors) sum += entry.slot->handled;
+    for (const ActorEntry& entry : placed_.actors)
+      sum += is_account(*entry.slot) ? entry.slot->handled : 0;
     return sum;
+  }
+  static bool is_account(const SlotHeader& slot) { return (slot.flags & kSlotFree) == 0; }
+
+  /// Nothing is on its way: what one worker sent another, the other received.
+  void check_counts(const SystemView& view) const {
+    for (std::uint32_t from = 0; from < workers_; ++from) {
+      for (std::uint32_t to = 0; to < workers_; ++to)
+        require(view.workers[from].channels[to].sent == view.workers[to].channels[from].received,
+                "a message counts for a worker that did not receive it");
+    }
   }
 
   void check_money(std::uint64_t sends_before) const {
@@ -229,7 +293,8 @@ class CutSystem {
     require(money_ == kStartBalance * kAccounts + sent, "money of the cut is not what was there");
     std::int64_t total = 0;
     for (const ActorEntry& entry : placed_.actors) {
-      total += reinterpret_cast<const Account*>(slot_state(entry.slot))->balance;
+      if (is_account(*entry.slot))
+        total += reinterpret_cast<const Account*>(slot_state(entry.slot))->balance;
     }
     require(total == kStartBalance * kAccounts + kSends * kAmount, "money appeared or vanished");
   }
@@ -259,7 +324,8 @@ class CutSystem {
       case RecordKind::slots:
         for (std::uint64_t at = 0; at < header.length;) {
           const auto& slot = *reinterpret_cast<const SlotHeader*>(payload + at);
-          money_ += reinterpret_cast<const Account*>(payload + at + sizeof(SlotHeader))->balance;
+          if (is_account(slot))
+            money_ += reinterpret_cast<const Account*>(payload + at + sizeof(SlotHeader))->balance;
           at += slot_stride(slot.state_bytes, slot.field_bytes);
         }
         return ledger.add_slots(header);
@@ -279,8 +345,11 @@ class CutSystem {
   }
 
   std::uint32_t workers_;
+  std::uint32_t moves_;
+  std::uint32_t moves_left_ = 0;
   ImageExecutor executor_;
   PlacedSystem placed_{};
+  std::vector<ActorEntry> entries_;  ///< of the first image
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<AccountWorker>> running_;
   std::int64_t money_ = 0;
