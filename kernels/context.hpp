@@ -86,8 +86,9 @@ class Context {
   /// Messages this actor handled before this one.
   [[nodiscard]] RK_FN std::uint64_t handled() const { return slot_.handled; }
   [[nodiscard]] RK_FN std::uint32_t worker() const { return worker_.index(); }
-  /// Physical part of the worker's hybrid clock: microseconds since 1970.
-  [[nodiscard]] RK_FN std::uint64_t now_us() const { return worker_.now_us(); }
+  /// Physical part of the worker's hybrid clock: microseconds since 1970. All lanes of a handler read
+  /// the same.
+  [[nodiscard]] RK_FN std::uint64_t now_us() const { return worker_.handler_now_us(); }
   /// Handlers that failed on this message before.
   [[nodiscard]] RK_FN std::uint32_t tries() const { return message_.route().tries; }
 
@@ -282,7 +283,8 @@ class Context {
   /// Spread: on a worker that differs from call to call.
   template <class A, class M>
   RK_FN void spawn_spread(const M& first, std::uint32_t correlation = 0) {
-    spawn_on<A>(slot_.id.index() + slot_.source_sequence, first, correlation);
+    // the leader's alone: its sends count the sequence up
+    spawn_on<A>(leader() ? slot_.id.index() + slot_.source_sequence : 0, first, correlation);
   }
   /// Ends an actor: what is sent to it from then on, and what waits for it, are dead letters. Takes
   /// one send. Collective.

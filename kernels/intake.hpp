@@ -291,6 +291,7 @@ class Intake {
     w.clock_.merge(hlc::Timestamp{message.header().hlc}, w.wall_);
     if constexpr (!Worker::Lanes::kIsSingle) {
       if (!w.open()) Batch<Worker>::extend(w, action);
+      w.handler_us_ = w.now_us();
     }
   }
 

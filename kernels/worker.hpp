@@ -89,6 +89,15 @@ class Worker {
   [[nodiscard]] RK_FN std::uint64_t now_us() const {
     return hlc::later_of(clock_.last, wall_).physical_us();
   }
+  /// Of the running handler. Where it has several lanes, the clock goes on under them with what
+  /// lane 0 sends, so they read what it was when they began.
+  [[nodiscard]] RK_FN std::uint64_t handler_now_us() const {
+    if constexpr (Group::kIsSingle) {
+      return now_us();
+    } else {
+      return handler_us_;
+    }
+  }
   RK_FN std::byte* block_address(const BlockRef& ref) const {
     return SlabPool::address(system_, ref);
   }
@@ -597,6 +606,7 @@ class Worker {
   std::uint64_t published_sent_ = 0;
   std::uint64_t published_at_ = 0;
   hlc::Timestamp wall_{};
+  std::uint64_t handler_us_ = 0;  ///< see handler_now_us(); groups of several lanes
   std::uint64_t sent_ = 0;
   std::uint64_t sent_before_ = 0;  ///< the newest handler
   std::uint64_t received_ = 0;

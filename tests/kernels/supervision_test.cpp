@@ -38,6 +38,7 @@ struct Laborer {
       sum += work.number;
       order = order * 10 + work.number;
     }
+    ctx.sync();
     // what was changed before a failure must not be seen after it
     if (ctx.tries() < work.failures) return ctx.fail(100 + work.number);
     ctx.send_to_host(Worked{work.number, sum});
