@@ -1,15 +1,16 @@
 // The H2K dispatcher: the one reader of host memory on the device's side. It relays the control
-// words and moves host messages from the H2K ring into inboxes. For the cut it is a channel with
+// words and moves host messages from the H2K rings into inboxes. For the cut it is a channel with
 // its own stream.
 //
 // Invariants:
 //  1. Control first: a turn relays it before it looks at data.
 //  2. Host messages enter an inbox only while it is less than half full: actors' own traffic always
 //  has the other half.
-//  3. Cut: messages below HostControl::cut_position are old. Those still in the ring are recorded
-//  here and forwarded with
-//     the new colour; those forwarded before keep the old colour and are the receiving worker's to
-//     record.
+//  3. A full inbox holds back what the host sent later by the same lane. The control lane comes
+//  first and has its own ring and inboxes: a kill gets by what it ends.
+//  4. Cut: messages below their lane's HostControl::cut_position are old. Those still in a ring are
+//  recorded here and forwarded with the new colour; those forwarded before keep the old colour and
+//  are the receiving worker's to record.
 #pragma once
 
 #include <ringkernel/kernels/group.hpp>
@@ -22,9 +23,10 @@ class Dispatcher {
  public:
   RK_FN explicit Dispatcher(const SystemView& system)
       : system_(&system),
-        h2k_(system.h2k, system.h2k_words),
         serializer_(system, system.worker_count, system.dispatcher_ring, system.dispatcher_words),
         epoch_(system.base_epoch) {
+    for (std::uint32_t lane = 0; lane < kHostLanes; ++lane)
+      lanes_[lane].h2k = {system.h2k[lane].slots, system.h2k[lane].words};
     for (std::uint32_t worker = 0; worker < system.worker_count; ++worker) {
       const WorkerView& view = system.workers[worker];
       system.dispatcher_peers[worker] = InboxProducer(view.inbox, view.inbox_words);
@@ -38,13 +40,22 @@ class Dispatcher {
     worked = relay_control();
     if (stopping_) return false;
     if (is_still_) return true;
-    if (recorded_to_ < cut_position_) worked |= record_waiting();
-    worked |= forward();
+    for (std::uint32_t lane = kHostLanes; lane-- > 0;) {
+      if (lanes_[lane].recorded_to < lanes_[lane].cut_position)
+        worked |= record_waiting(lanes_[lane]);
+      worked |= forward(lane);
+    }
     return true;
   }
 
  private:
-  static constexpr std::uint32_t kMessagesPerTurn = 64;
+  static constexpr std::uint32_t kMessagesPerTurn = 64;  ///< of a lane
+
+  struct Lane {
+    SpscConsumer<StridedSlots, Scope::system> h2k;
+    std::uint64_t cut_position = 0;  ///< of the open cut
+    std::uint64_t recorded_to = 0;   ///< positions below it are recorded or forwarded
+  };
 
   RK_FN bool relay_control() {
     HostControl& from = *system_->host_control;
@@ -62,8 +73,10 @@ class Dispatcher {
     if (cut_epoch != epoch_) {
       epoch_ = cut_epoch;
       serializer_.begin(cut_epoch);
-      cut_position_ = load_relaxed<Scope::system>(from.cut_position);
-      recorded_to_ = h2k_.position();
+      for (std::uint32_t lane = 0; lane < kHostLanes; ++lane) {
+        lanes_[lane].cut_position = load_relaxed<Scope::system>(from.cut_position[lane]);
+        lanes_[lane].recorded_to = lanes_[lane].h2k.position();
+      }
     }
     const std::uint32_t run_state = load_relaxed<Scope::system>(from.run_state);
     stopping_ = run_state == static_cast<std::uint32_t>(RunState::stopping);
@@ -89,58 +102,55 @@ class Dispatcher {
     return true;
   }
 
-  RK_FN bool record_waiting() {
+  RK_FN bool record_waiting(Lane& lane) {
     if (closed_ >= epoch_) {  // abandoned
-      recorded_to_ = cut_position_;
+      lane.recorded_to = lane.cut_position;
       return false;
     }
-    if (recorded_to_ < h2k_.position()) recorded_to_ = h2k_.position();
+    if (lane.recorded_to < lane.h2k.position()) lane.recorded_to = lane.h2k.position();
     SingleGroup group;
     bool worked = false;
-    for (std::uint32_t n = 0; n < kMessagesPerTurn && recorded_to_ < cut_position_; ++n) {
-      std::byte* slot = h2k_.peek(recorded_to_);
+    for (std::uint32_t n = 0; n < kMessagesPerTurn && lane.recorded_to < lane.cut_position; ++n) {
+      std::byte* slot = lane.h2k.peek(lane.recorded_to);
       if (slot == nullptr || !serializer_.ring().has_room(system_->message_slot_bytes)) break;
       serializer_.write_message(group, *system_, MessageView{slot, system_->message_slot_bytes},
                                 nullptr);
-      ++recorded_to_;
+      ++lane.recorded_to;
       worked = true;
     }
     return worked;
   }
 
-  RK_FN bool forward() {
+  RK_FN bool forward(std::uint32_t lane_index) {
+    Lane& lane = lanes_[lane_index];
     bool worked = false;
     for (std::uint32_t n = 0; n < kMessagesPerTurn; ++n) {
-      std::byte* from = h2k_.front();
+      std::byte* from = lane.h2k.front();
       if (from == nullptr) break;
       const MessageView message{from, system_->message_slot_bytes};
-      const MessageHeader& header = message.header();
-      const bool is_control = (header.flags & kFlagControl) != 0;
       InboxProducer& peer =
-          system_->dispatcher_peers[message.route().to + (is_control ? system_->worker_count : 0)];
+          system_->dispatcher_peers[message.route().to + lane_index * system_->worker_count];
       std::uint64_t position = 0;
       std::byte* to = peer.try_claim(position, peer.capacity() / 2);
       if (to == nullptr) break;
       copy_message(to, from, system_->message_slot_bytes);
-      if (h2k_.position() < recorded_to_ &&
-          epoch_newer(static_cast<std::uint16_t>(epoch_), header.epoch)) {
+      if (lane.h2k.position() < lane.recorded_to &&
+          epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch)) {
         reinterpret_cast<MessageHeader*>(to)->epoch = static_cast<std::uint16_t>(epoch_);
       }
       peer.publish(position);
-      h2k_.pop();
+      lane.h2k.pop();
       worked = true;
     }
     return worked;
   }
 
   const SystemView* system_;
-  SpscConsumer<StridedSlots, Scope::system> h2k_;
+  Lane lanes_[kHostLanes];
   Serializer serializer_;
   std::uint32_t version_ = 0;
   std::uint32_t epoch_ = 0;
   std::uint32_t closed_ = 0;
-  std::uint64_t cut_position_ = 0;  ///< of the open cut
-  std::uint64_t recorded_to_ = 0;   ///< H2K positions below it are recorded or forwarded
   bool stopping_ = false;
   bool is_still_ = false;  ///< an actor moves: H2K and inboxes stay as they are
 };

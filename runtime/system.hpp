@@ -28,12 +28,23 @@ struct Capacities {
   std::uint32_t timer_slots = 256;    ///< per worker: timers and asks that wait for their time
   std::uint32_t slab_blocks = 64;     ///< per worker
   std::uint32_t slab_block_bytes = 1024;
-  std::uint32_t h2k_slots = 4096;
+  std::uint32_t h2k_slots = 4096;                   ///< per lane: ordinary, control
   std::uint32_t k2h_slots = 4096;                   ///< per worker
   std::uint64_t snapshot_ring_bytes = 32ull << 20;  ///< per worker, at least 1 MiB; power of two
 };
 
 using InboxProducer = MpscProducer<StridedSlots, Scope::device>;
+
+/// Messages of the host on one lane, until the dispatcher forwards them.
+struct HostRing {
+  StridedSlots slots;
+  RingWords* words;
+};
+/// Ordinary messages; control messages and commands. Neither waits for the other.
+inline constexpr std::uint32_t kHostLanes = 2;
+RK_FN constexpr std::uint32_t host_lane_of(std::uint8_t message_flags) {
+  return (message_flags & kFlagControl) != 0 ? 1 : 0;
+}
 
 /// A word in a slab's return ring: a block that comes back to its owner.
 struct BlockReturn {
@@ -146,8 +157,7 @@ struct SystemView {
 
   HostControl* host_control;
   DeviceControl* device_control;
-  StridedSlots h2k;
-  RingWords* h2k_words;
+  HostRing h2k[kHostLanes];
   std::byte* dispatcher_ring;
   StreamWords* dispatcher_words;
   InboxProducer* dispatcher_peers;  ///< as WorkerView::peers

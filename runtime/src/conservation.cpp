@@ -27,7 +27,8 @@ std::uint64_t Runtime::Impl::waiting_in(const StridedSlots& ring, const RingWord
 }
 
 Result<void> Runtime::Impl::audit() {
-  std::uint64_t waiting = waiting_in(system.h2k, system.h2k_words);
+  std::uint64_t waiting = 0;
+  for (const HostRing& ring : system.h2k) waiting += waiting_in(ring.slots, ring.words);
   for (std::uint32_t w = 0; w < workers; ++w) {
     const WorkerView& view = system.workers[w];
     WorkerStatus& status = *view.status;

@@ -11,11 +11,12 @@ namespace rk {
 HostLane::HostLane(const SystemView& system, const std::vector<std::uint64_t>& replayed,
                    std::uint32_t source_sequence)
     : system_(system),
-      h2k_(system.h2k, system.h2k_words),
       channels_(system.worker_count),
       epoch_(system.base_epoch),
       source_sequence_(source_sequence) {
   clock_.restore(hlc::Timestamp{system.base_hlc});
+  for (std::uint32_t lane = 0; lane < kHostLanes; ++lane)
+    h2k_[lane] = {system.h2k[lane].slots, system.h2k[lane].words};
   for (std::uint32_t w = 0; w < system.worker_count; ++w) {
     k2h_.emplace_back(system.workers[w].k2h, system.workers[w].k2h_words);
     channels_[w].sent = w < replayed.size() ? replayed[w] : 0;
@@ -44,11 +45,12 @@ Result<void> HostLane::send_coloured(std::uint16_t colour, const HostMessage& me
     return fail(ErrorCode::not_found, "no actor has the id " + std::to_string(message.to.word) +
                                           "; send to a reference from spawn()");
   }
-  if (!h2k_.has_room()) {
+  auto& h2k = h2k_[host_lane_of(message.flags)];
+  if (!h2k.has_room()) {
     return fail(ErrorCode::would_block,
                 "the host-to-kernel ring is full; try again, or raise Capacities::h2k_slots");
   }
-  const MessageView view{h2k_.claim(), system_.message_slot_bytes};
+  const MessageView view{h2k.claim(), system_.message_slot_bytes};
   auto& header = view.header();
   header.hlc = clock_.tick(wall_clock_us()).word;
   header.dst = message.to;
@@ -65,7 +67,7 @@ Result<void> HostLane::send_coloured(std::uint16_t colour, const HostMessage& me
                                    static_cast<std::uint8_t>(*worker)}};
   ++channels_[*worker].sent;
   ++sent_;
-  h2k_.publish();
+  h2k.publish();
   return {};
 }
 
@@ -106,7 +108,8 @@ std::vector<CutChannel> HostLane::begin_cut(std::uint32_t epoch) {
 
 void HostLane::publish_cut(std::uint32_t parent) {
   store_relaxed<Scope::system>(system_.host_control->cut_parent, parent);
-  store_relaxed<Scope::system>(system_.host_control->cut_position, h2k_.position());
+  for (std::uint32_t lane = 0; lane < kHostLanes; ++lane)
+    store_relaxed<Scope::system>(system_.host_control->cut_position[lane], h2k_[lane].position());
   // release, here and below: publishes the operand; pairs with the dispatcher's acquire
   store_release<Scope::system>(system_.host_control->cut_epoch, epoch_);
   publish_control();
@@ -160,17 +163,20 @@ void HostLane::finish_move(ActorId actor, std::uint32_t place, std::uint32_t to,
   RK_ASSERT(moved.worker == to && from != to);
   channels_[from].sent -= static_cast<std::uint64_t>(host_messages);
   channels_[to].sent += static_cast<std::uint64_t>(host_messages);
-  // acquire: as in SpscProducer::has_room; the dispatcher stands still
-  for (std::uint64_t at = load_acquire<Scope::system>(system_.h2k_words->consumed);
-       at != h2k_.position(); ++at) {
-    const MessageView message{system_.h2k.slot(at), system_.message_slot_bytes};
-    const std::uint32_t index = message.header().dst.index();
-    if (index != actor.index() && index != place) continue;
-    const std::uint32_t now = index == place ? from : to;
-    Route& route = message.route();
-    --channels_[route.to].sent;
-    ++channels_[now].sent;
-    route.to = static_cast<std::uint8_t>(now);
+  for (std::uint32_t lane = 0; lane < kHostLanes; ++lane) {
+    const HostRing& ring = system_.h2k[lane];
+    // acquire: as in SpscProducer::has_room; the dispatcher stands still
+    for (std::uint64_t at = load_acquire<Scope::system>(ring.words->consumed);
+         at != h2k_[lane].position(); ++at) {
+      const MessageView message{ring.slots.slot(at), system_.message_slot_bytes};
+      const std::uint32_t index = message.header().dst.index();
+      if (index != actor.index() && index != place) continue;
+      const std::uint32_t now = index == place ? from : to;
+      Route& route = message.route();
+      --channels_[route.to].sent;
+      ++channels_[now].sent;
+      route.to = static_cast<std::uint8_t>(now);
+    }
   }
 }
 

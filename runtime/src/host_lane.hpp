@@ -58,13 +58,14 @@ class HostLane {
   // --- under the lock
   // -------------------------------------------------------------------------------------------
 
-  /// would_block when the H2K ring is full; not_found when no such actor exists.
+  /// would_block when the H2K ring of its lane is full; not_found when no such actor exists.
   Result<void> send(const HostMessage& message, const std::byte* payload,
                     std::uint32_t payload_bytes);
   /// As send, but with a colour read earlier: the planted bug `no_lane_lock`.
   Result<void> send_coloured(std::uint16_t colour, const HostMessage& message,
                              const std::byte* payload, std::uint32_t payload_bytes);
-  [[nodiscard]] bool has_room() { return h2k_.has_room(); }
+  /// For an ordinary message.
+  [[nodiscard]] bool has_room() { return h2k_[0].has_room(); }
 
   /// Pops up to `limit` outputs per worker. Returns how many.
   std::uint64_t drain_outputs(std::uint32_t limit, const Crossed& crossed, const Deliver& deliver,
@@ -94,7 +95,6 @@ class HostLane {
 
   /// Worker that counts what is sent to `to`; none for ids that no place has.
   [[nodiscard]] std::optional<std::uint32_t> worker_of(ActorId to) const;
-  [[nodiscard]] std::uint64_t h2k_position() const { return h2k_.position(); }
   [[nodiscard]] std::uint32_t epoch() const { return epoch_; }
   [[nodiscard]] std::uint32_t control_version() const { return control_version_; }
   [[nodiscard]] std::uint32_t source_sequence() const { return source_sequence_; }
@@ -107,7 +107,7 @@ class HostLane {
   void publish_control();
 
   SystemView system_;
-  SpscProducer<StridedSlots, Scope::system> h2k_;
+  SpscProducer<StridedSlots, Scope::system> h2k_[kHostLanes];
   std::vector<SpscConsumer<StridedSlots, Scope::system>> k2h_;
   std::vector<CutChannel> channels_;
   hlc::WorkerClock clock_{};

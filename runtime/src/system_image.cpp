@@ -142,8 +142,8 @@ struct Regions {
 
 struct HostRegions {
   HostControl* control;
-  RingWords* h2k_words;
-  std::byte* h2k;
+  RingWords* h2k_words[kHostLanes];
+  std::byte* h2k[kHostLanes];
   StreamWords* dispatcher_words;
   struct PerWorker {
     WorkerStatus* status;
@@ -210,8 +210,10 @@ HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& c
                          std::uint32_t slot_bytes) {
   HostRegions r{};
   r.control = bump.take<HostControl>(1);
-  r.h2k_words = bump.take<RingWords>(1);
-  r.h2k = bump.take<std::byte>(std::uint64_t{capacity.h2k_slots} * slot_bytes);
+  for (std::uint32_t lane = 0; lane < kHostLanes; ++lane) {
+    r.h2k_words[lane] = bump.take<RingWords>(1);
+    r.h2k[lane] = bump.take<std::byte>(std::uint64_t{capacity.h2k_slots} * slot_bytes);
+  }
   r.dispatcher_words = bump.take<StreamWords>(1);
   for (std::uint32_t w = 0; w < plan.workers; ++w) {
     HostRegions::PerWorker p{};
@@ -529,8 +531,9 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   system.capacity = capacity;
   system.host_control = host.control;
   system.device_control = device.control;
-  system.h2k = strided(host.h2k, capacity.h2k_slots, slot_bytes);
-  system.h2k_words = host.h2k_words;
+  for (std::uint32_t lane = 0; lane < kHostLanes; ++lane)
+    system.h2k[lane] = {strided(host.h2k[lane], capacity.h2k_slots, slot_bytes),
+                        host.h2k_words[lane]};
   system.dispatcher_ring = device.dispatcher_ring;
   system.dispatcher_words = host.dispatcher_words;
   system.dispatcher_peers = device.dispatcher_peers;

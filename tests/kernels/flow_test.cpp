@@ -116,6 +116,33 @@ TEST(FlowControl, AFullStashDoesNotHoldUpWhatEmptiesIt) {
   expect_ok(runtime->stop());
 }
 
+TEST(FlowControl, AKillGetsByTheMessagesThatWaitForWhomItEnds) {
+  constexpr std::uint32_t kMessages = 40;
+  RuntimeOptions options;
+  options.capacity = tiny_capacities();
+  options.capacity.stash_slots = 4;
+  options.capacity.h2k_slots = 64;
+  auto runtime = make_runtime<Laborer, Foreman>({1, 1}, options);
+  auto laborers = runtime->spawn<Laborer>(1, [](std::uint32_t, Laborer&) {},
+                                          {.policy = {.supervisor = ActorId::make(1, 0)}});
+  ASSERT_TRUE(laborers);
+  auto foremen =
+      runtime->spawn<Foreman>(1, [&](std::uint32_t, Foreman& f) { f.laborer = (*laborers)[0]; });
+  ASSERT_TRUE(foremen);
+  expect_ok(runtime->start());
+  expect_ok(runtime->send((*foremen)[0], Order{static_cast<std::uint32_t>(CommandTag::suspend)}));
+  expect_run(*runtime);
+  // stash and inbox cannot hold them all: the others stay in the host's ring
+  for (std::uint32_t i = 0; i < kMessages; ++i) expect_ok(runtime->send((*laborers)[0], Work{i}));
+  while (runtime->stats().stashed_total < 2) std::this_thread::sleep_for(1ms);
+  expect_ok(runtime->kill((*laborers)[0].id));
+  const auto report = runtime->run({.max_walltime = 60s});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->reason, StopReason::quiescent) << "the kill waits for what it would end";
+  EXPECT_EQ(runtime->dead_letters().size(), kMessages);
+  expect_ok(runtime->stop());
+}
+
 // --- a timer in steps comes due while there is no room for it, and its actor handles nothing more
 
 struct Wind {

@@ -1,7 +1,7 @@
 /* The cut: Lai-Yang colouring with message counting (kernels/worker.hpp, kernels/dispatcher.hpp,
  * runtime/src/host_lane.cpp, checkpoint/src/cut_ledger.cpp).
  *
- * The host sends HOST_MESSAGES through the H2K ring to any worker; handlers send SENDS more to any worker, through
+ * The host sends HOST_MESSAGES through the H2K ring (of one lane) to any worker; handlers send SENDS more to any worker, through
  * outbox and inbox; a message may be set aside in the stash before it is handled. At any time the host begins the one
  * cut: it takes the colour, reads its counter and publishes the word with the ring's position as one step (the lane's
  * lock). The dispatcher relays the word, records what waits in the ring below that position if it has room for

@@ -198,10 +198,12 @@ class AccountSystem {
   void wait(std::uint64_t turns) {
     while (turns-- > 0) yield_point();
   }
-  void send(HostLane& lane, std::uint32_t to) {
+  void send(HostLane& lane, std::uint32_t number) {
     const Pay pay{kAmount, kHops, 0};
-    const auto* bytes = reinterpret_cast<const std::byte*>(&pay);
-    while (!lane.send({.to = ActorId::make(to, 0), .tag = Pay::tag}, bytes, sizeof(pay))) wait(1);
+    const HostMessage message{.to = ActorId::make(number % kAccounts, 0),
+                              .tag = Pay::tag,
+                              .flags = number % 4 == 3 ? kFlagControl : std::uint8_t{0}};
+    while (!lane.send(message, reinterpret_cast<const std::byte*>(&pay), sizeof(pay))) wait(1);
   }
 
   /// The host application, its service thread and the drain in one.
@@ -212,7 +214,7 @@ class AccountSystem {
     moves_left_ = moves_;
     const std::uint64_t sends_before = choose(kSends + 1);
     for (std::uint32_t i = 0; i < sends_before; ++i) {
-      send(lane, i % kAccounts);
+      send(lane, i);
       perhaps_move(lane, view);
     }
     wait(choose(4));
@@ -221,8 +223,7 @@ class AccountSystem {
     checkpoint::CutLedger ledger(workers_, channels);
     money_ = 0;
     positions_.assign(workers_ + 1, 0);
-    for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i)
-      send(lane, i % kAccounts);
+    for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i) send(lane, i);
     bool is_closed = false;
     for (std::uint32_t idle = 0; !is_closed || handled() != kSends * (kHops + 1); ++idle) {
       require(idle < kPatience, is_closed ? "a message is lost" : "the cut is never complete");
