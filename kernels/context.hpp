@@ -86,8 +86,8 @@ class Context {
   /// Messages this actor handled before this one.
   [[nodiscard]] RK_FN std::uint64_t handled() const { return slot_.handled; }
   [[nodiscard]] RK_FN std::uint32_t worker() const { return worker_.index(); }
-  /// Physical part of the worker's hybrid clock: microseconds since 1970. All lanes of a handler read
-  /// the same.
+  /// Physical part of the worker's hybrid clock: microseconds since 1970. All lanes of a handler
+  /// read the same.
   [[nodiscard]] RK_FN std::uint64_t now_us() const { return worker_.handler_now_us(); }
   /// Handlers that failed on this message before.
   [[nodiscard]] RK_FN std::uint32_t tries() const { return message_.route().tries; }
