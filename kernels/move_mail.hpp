@@ -203,8 +203,9 @@ class MoveMail {
     actor.slot = place.slot;
     place.slot = slot;
     // relaxed: the step's end publishes it, and nobody sends before
-    store_relaxed<Scope::device>(actor.worker, there);
-    store_relaxed<Scope::device>(place.worker, w.index_);
+    std::uint8_t* const owners = w.system_.owners;
+    store_relaxed<Scope::device>(owners[from.id.index()], static_cast<std::uint8_t>(w.index_));
+    store_relaxed<Scope::device>(owners[to.id.index()], static_cast<std::uint8_t>(there));
     --w.live_;
     PlacePool& pool = w.self_.pools[from.type];
     pool.free[pool.count++] = from.id.index();

@@ -112,7 +112,7 @@ class Worker {
   /// Worker of an actor, of a worker's address; kNoWorker for ids that no place has.
   [[nodiscard]] RK_FN RK_HOT std::uint32_t worker_of(ActorId id) const {
     if (id.index() < system_.actor_count)
-      return load_relaxed<Scope::device>(system_.actors[id.index()].worker);
+      return load_relaxed<Scope::device>(system_.owners[id.index()]);
     return is_worker_address(id) && id.generation() < system_.worker_count ? id.generation()
                                                                            : kNoWorker;
   }

@@ -93,12 +93,12 @@ RK_FN void for_each_slot(const SaveUnit& unit, Visit visit) {
 /// `generation` of an entry whose slot is free: no id has it.
 inline constexpr std::uint32_t kNoGeneration = 0xFFFFFFFFu;
 
-/// Where an actor lives. One entry per index. While the program runs `slot` and `generation` belong
-/// to the worker that owns the slot; `worker` is for everybody.
+/// Where an actor lives on its worker, to whom the entry belongs while the program runs. One per
+/// index. Which worker that is stands elsewhere (SystemView::owners).
 struct ActorEntry {
   SlotHeader* slot;  ///< null: no place for this index
-  std::uint32_t worker;
   std::uint32_t generation;
+  std::uint32_t reserved;
 };
 static_assert(sizeof(ActorEntry) == 16);
 

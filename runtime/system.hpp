@@ -152,6 +152,9 @@ struct SystemView {
   std::uint32_t worker_count;
   std::uint32_t message_slot_bytes;
   ActorEntry* actors;
+  /// By actor index: its worker, for everybody. A byte each, so that the table stays near to all
+  /// who send; actors elsewhere are looked up with every message.
+  std::uint8_t* owners;
   std::uint32_t actor_count;
   Capacities capacity;  ///< rounded
 

@@ -58,16 +58,18 @@ struct PlacedSystem {
   SystemView device;
   std::vector<WorkerView> workers;
   std::vector<ActorEntry> actors;
+  std::vector<std::uint8_t> owners;
   /// Of all workers, one after the other; see telemetry_block.hpp. Null: switched off.
   std::byte* telemetry = nullptr;
   std::uint64_t telemetry_bytes = 0;
 
-  /// The view with `workers` and `actors` replaced by the host's copies. Valid while this object
+  /// The view with `workers`, `actors` and `owners` replaced by the host's copies. Valid while this object
   /// stays where it is.
   [[nodiscard]] SystemView host_view() {
     SystemView view = device;
     view.workers = workers.data();
     view.actors = actors.data();
+    view.owners = owners.data();
     return view;
   }
 };

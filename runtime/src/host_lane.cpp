@@ -35,7 +35,7 @@ std::optional<std::uint32_t> HostLane::worker_of(ActorId to) const {
   const ActorEntry& entry = system_.actors[to.index()];
   // generations only grow: an older one than at the start is dead for certain
   if (entry.generation != kNoGeneration && to.generation() < entry.generation) return {};
-  return entry.worker;
+  return system_.owners[to.index()];
 }
 
 Result<void> HostLane::send_coloured(std::uint16_t colour, const HostMessage& message,
@@ -158,9 +158,9 @@ void HostLane::finish_move(ActorId actor, std::uint32_t place, std::uint32_t to,
   ActorEntry& moved = system_.actors[actor.index()];
   ActorEntry& other = system_.actors[place];
   std::swap(moved.slot, other.slot);
-  std::swap(moved.worker, other.worker);
-  const std::uint32_t from = other.worker;
-  RK_ASSERT(moved.worker == to && from != to);
+  std::swap(system_.owners[actor.index()], system_.owners[place]);
+  const std::uint32_t from = system_.owners[place];
+  RK_ASSERT(system_.owners[actor.index()] == to && from != to);
   channels_[from].sent -= static_cast<std::uint64_t>(host_messages);
   channels_[to].sent += static_cast<std::uint64_t>(host_messages);
   for (std::uint32_t lane = 0; lane < kHostLanes; ++lane) {

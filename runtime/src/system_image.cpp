@@ -104,6 +104,7 @@ std::uint64_t replay_slots(const SystemPlan& plan, const Capacities& capacity, s
 struct Regions {
   DeviceControl* control;
   ActorEntry* actors;
+  std::uint8_t* owners;
   MoveBlock* move;
   SurveyEntry* surveys;
   WorkerView* views;
@@ -165,6 +166,7 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
   Regions r{};
   r.control = bump.take<DeviceControl>(1);
   r.actors = bump.take<ActorEntry>(std::max(actor_count, 1u));
+  r.owners = bump.take<std::uint8_t>(std::max(actor_count, 1u));
   r.move = bump.take<MoveBlock>(plan.movable ? 1 : 0);
   r.surveys = bump.take<SurveyEntry>(plan.movable ? actor_count : 0);
   r.views = bump.take<WorkerView>(plan.workers);
@@ -443,6 +445,7 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   const HostRegions host = host_regions(host_bump, plan, capacity, slot_bytes);
 
   std::vector<ActorEntry> table(std::max(actor_count, 1u));
+  std::vector<std::uint8_t> owners(table.size());
   std::vector<WorkerView> views(plan.workers);
   for (std::uint32_t w = 0; w < plan.workers; ++w) {
     WorkerPlan& worker = workers[w];
@@ -453,8 +456,9 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
       const ActorPlan& actor = plan.actors[worker.actors[i]];
       const bool is_free = (actor.flags & kSlotFree) != 0;
       table[actor.id.index()] =
-          ActorEntry{reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]), w,
-                     is_free ? kNoGeneration : actor.id.generation()};
+          ActorEntry{reinterpret_cast<SlotHeader*>(d.slots + worker.offsets[i]),
+                     is_free ? kNoGeneration : actor.id.generation(), 0};
+      owners[actor.id.index()] = static_cast<std::uint8_t>(w);
     }
     std::uint64_t live_count = 0;
     RK_TRY(place_pools(executor, plan, worker, d, live_count));
@@ -513,6 +517,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.actors),
                         reinterpret_cast<const std::byte*>(table.data()),
                         table.size() * sizeof(ActorEntry)));
+  RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.owners),
+                        reinterpret_cast<const std::byte*>(owners.data()), owners.size()));
   RK_TRY(executor.write(reinterpret_cast<std::byte*>(device.views),
                         reinterpret_cast<const std::byte*>(views.data()),
                         views.size() * sizeof(WorkerView)));
@@ -527,6 +533,7 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   system.worker_count = plan.workers;
   system.message_slot_bytes = slot_bytes;
   system.actors = device.actors;
+  system.owners = device.owners;
   system.actor_count = actor_count;
   system.capacity = capacity;
   system.host_control = host.control;
@@ -543,8 +550,12 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
   system.base_epoch = plan.base_epoch;
   system.base_hlc = plan.base_hlc;
   system.background_percent = std::clamp(plan.background_percent, 1u, 90u);
-  return PlacedSystem{system, std::move(views), std::move(table),
-                      plan.telemetry ? device.telemetry : nullptr, telemetry_bytes * plan.workers};
+  return PlacedSystem{system,
+                      std::move(views),
+                      std::move(table),
+                      std::move(owners),
+                      plan.telemetry ? device.telemetry : nullptr,
+                      telemetry_bytes * plan.workers};
 }
 
 }  // namespace rk

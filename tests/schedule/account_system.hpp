@@ -165,12 +165,14 @@ class AccountSystem {
     RK_ASSERT(placed.has_value());
     placed_ = *std::move(placed);
     entries_ = placed_.actors;
+    owners_ = placed_.owners;
     executor_.keep(placed_, workers);
   }
 
   std::vector<Body> reset() {
     executor_.reset();
     placed_.actors = entries_;
+    placed_.owners = owners_;
     running_.clear();
     dispatcher_ = std::make_unique<Dispatcher>(placed_.device);
     std::vector<Body> bodies;
@@ -350,7 +352,8 @@ class AccountSystem {
   std::uint32_t moves_left_ = 0;
   ImageExecutor executor_;
   PlacedSystem placed_{};
-  std::vector<ActorEntry> entries_;  ///< of the first image
+  std::vector<ActorEntry> entries_;   ///< of the first image
+  std::vector<std::uint8_t> owners_;  ///< the same
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<AccountWorker>> running_;
   std::int64_t money_ = 0;
