@@ -63,8 +63,8 @@ struct PlacedSystem {
   std::byte* telemetry = nullptr;
   std::uint64_t telemetry_bytes = 0;
 
-  /// The view with `workers`, `actors` and `owners` replaced by the host's copies. Valid while this object
-  /// stays where it is.
+  /// The view with `workers`, `actors` and `owners` replaced by the host's copies. Valid while this
+  /// object stays where it is.
   [[nodiscard]] SystemView host_view() {
     SystemView view = device;
     view.workers = workers.data();
