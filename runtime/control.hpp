@@ -49,24 +49,29 @@ enum class MoveOutcome : std::uint32_t {
   no_timers,   ///< its asks and timers in steps do not fit there
 };
 
+/// Of the host's messages: ordinary ones; control messages and commands. Neither waits for the
+/// other.
+inline constexpr std::uint32_t kHostLanes = 2;
+
 /// Written by the host under its lane lock, read by the dispatcher.
 struct alignas(64) HostControl {
-  std::uint32_t version;          ///< commit word
-  std::uint32_t run_state;        ///< RunState
-  std::uint32_t cut_epoch;        ///< newest cut asked for
-  std::uint32_t closed_epoch;     ///< newest cut that needs no more records: complete or abandoned
-  std::uint32_t read_request;     ///< number of the newest read
-  std::uint32_t read_actor;       ///< ActorId::word
-  std::uint32_t step_request;     ///< number of the newest step command
-  std::uint32_t cut_parent;       ///< durable cut that cut_epoch is an increment of; 0: a full one
-  std::uint64_t step_budget;      ///< messages each worker may handle for it
-  std::int64_t clock_offset_us;   ///< host time minus device time
-  std::uint64_t cut_position[2];  ///< by lane: H2K messages below it were sent before the cut
-  std::uint32_t move_request;     ///< number of the newest step of a move
-  std::uint32_t move_step;        ///< MoveStep
-  std::uint32_t move_actor;       ///< ActorId::word
-  std::uint32_t move_to;          ///< worker; nominate: the one that should give an actor away
-  std::uint64_t move_gap;         ///< nominate: messages that it handled more than another
+  std::uint32_t version;         ///< commit word
+  std::uint32_t run_state;       ///< RunState
+  std::uint32_t cut_epoch;       ///< newest cut asked for
+  std::uint32_t closed_epoch;    ///< newest cut that needs no more records: complete or abandoned
+  std::uint32_t read_request;    ///< number of the newest read
+  std::uint32_t read_actor;      ///< ActorId::word
+  std::uint32_t step_request;    ///< number of the newest step command
+  std::uint32_t cut_parent;      ///< durable cut that cut_epoch is an increment of; 0: a full one
+  std::uint64_t step_budget;     ///< messages each worker may handle for it
+  std::int64_t clock_offset_us;  ///< host time minus device time
+  std::uint64_t
+      cut_position[kHostLanes];  ///< by lane: H2K messages below it were sent before the cut
+  std::uint32_t move_request;    ///< number of the newest step of a move
+  std::uint32_t move_step;       ///< MoveStep
+  std::uint32_t move_actor;      ///< ActorId::word
+  std::uint32_t move_to;         ///< worker; nominate: the one that should give an actor away
+  std::uint64_t move_gap;        ///< nominate: messages that it handled more than another
   std::uint64_t pad[5];
 };
 static_assert(sizeof(HostControl) == 128);

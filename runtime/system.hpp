@@ -40,8 +40,6 @@ struct HostRing {
   StridedSlots slots;
   RingWords* words;
 };
-/// Ordinary messages; control messages and commands. Neither waits for the other.
-inline constexpr std::uint32_t kHostLanes = 2;
 RK_FN constexpr std::uint32_t host_lane_of(std::uint8_t message_flags) {
   return (message_flags & kFlagControl) != 0 ? 1 : 0;
 }

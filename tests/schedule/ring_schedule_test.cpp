@@ -1,6 +1,6 @@
 // Every interleaving that a seed can reach of the rings' real ends, and planted mistakes of their
 // users that must be found.
-#include "scheduler.hpp"
+#include "expectations.hpp"
 
 #include <ringkernel/runtime/ring.hpp>
 #include <ringkernel/runtime/wait.hpp>
@@ -136,16 +136,6 @@ Subject mpsc(Planted planted = Planted::none) {
 void expect_holds(const Subject& subject, std::uint64_t schedules) {
   const Exploration found = explore(subject, schedules);
   EXPECT_FALSE(found.failing_seed) << found.outcome.failure;
-}
-
-/// The bug is found, and its seed alone brings it back: same failure, same steps.
-void expect_caught(Subject subject, const char* bug, std::uint64_t schedules) {
-  subject.name = std::string("planted_") + bug;
-  const Exploration found = explore(subject, schedules);
-  ASSERT_TRUE(found.failing_seed) << bug << " went unseen";
-  EXPECT_EQ(replay(subject, *found.failing_seed), found.outcome);
-  std::printf("caught %s after %llu schedules, replayed\n", bug,
-              static_cast<unsigned long long>(found.schedules));
 }
 
 TEST(RingSchedules, OneSlotIsOverwrittenOnlyAfterItWasRead) {
