@@ -123,7 +123,7 @@ class OurInbox {
     std::byte* slot = producer.try_claim(position, kQueueSlots);
     if (slot == nullptr) return false;
     fill_words<kWords>(wire_words(slot), number);
-    producer.publish(position);
+    producer.publish(slot, position);
     return true;
   }
   bool pop(std::uint64_t& sum) {

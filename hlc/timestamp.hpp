@@ -72,7 +72,8 @@ static_assert(sizeof(Timestamp) == 8);
 }
 
 [[nodiscard]] RK_FN constexpr Timestamp later_of(Timestamp a, Timestamp b) {
-  return a.word < b.word ? b : a;
+  // of the words: g++ may choose between structs by their addresses, through memory
+  return Timestamp{a.word < b.word ? b.word : a.word};
 }
 
 /// A stamp with the worker that issued it; unique and totally ordered across a system.

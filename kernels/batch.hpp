@@ -86,6 +86,7 @@ class Batch {
       done.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
       (void)w.finish(action.source, 0, done.message, *done.slot, done.outcome, known);
     }
+    w.telemetry_.queued(action.batch - 1);
   }
 
  private:

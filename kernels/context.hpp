@@ -59,7 +59,7 @@ class Context {
 
   RK_FN Context(Worker& worker, Group& group, SlotHeader& slot, const MessageView& message,
                 std::byte* stage = nullptr)
-      : worker_(worker), group_(group), slot_(slot), message_(message), stage_(stage) {}
+      : worker_(worker), group_(group), slot_(slot), message_(message.slot), stage_(stage) {}
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
@@ -76,12 +76,12 @@ class Context {
   }
 
   [[nodiscard]] RK_FN ActorId self() const { return slot_.id; }
-  [[nodiscard]] RK_FN ActorId sender() const { return message_.header().src; }
-  [[nodiscard]] RK_FN const MessageView& message() const { return message_; }
+  [[nodiscard]] RK_FN ActorId sender() const { return message().header().src; }
+  [[nodiscard]] RK_FN MessageView message() const { return {message_, Worker::kSlotBytes}; }
   /// Number of this message among all that its sender ever sent; increases per (sender, receiver)
   /// pair and lane, timers apart.
   [[nodiscard]] RK_FN std::uint32_t source_sequence() const {
-    return message_.header().source_sequence;
+    return message().header().source_sequence;
   }
   /// Messages this actor handled before this one.
   [[nodiscard]] RK_FN std::uint64_t handled() const { return slot_.handled; }
@@ -90,7 +90,7 @@ class Context {
   /// read the same.
   [[nodiscard]] RK_FN std::uint64_t now_us() const { return worker_.handler_now_us(); }
   /// Handlers that failed on this message before.
-  [[nodiscard]] RK_FN std::uint32_t tries() const { return message_.route().tries; }
+  [[nodiscard]] RK_FN std::uint32_t tries() const { return message().route().tries; }
 
   /// The actor's trailing field, as sized at spawn.
   template <class T>
@@ -102,8 +102,8 @@ class Context {
   /// The block that came with the message; empty if none did. Valid until the handler returns.
   template <class T>
   [[nodiscard]] RK_FN Block<const T> payload() const {
-    if (!message_.has_block()) return {};
-    const BlockRef& ref = message_.block();
+    if (!message().has_block()) return {};
+    const BlockRef& ref = message().block();
     return {reinterpret_cast<const T*>(worker_.block_address(ref)),
             static_cast<std::uint32_t>(ref.bytes / sizeof(T)), ref};
   }
@@ -201,7 +201,7 @@ class Context {
   /// to its sender. Collective.
   template <class M>
   RK_FN void reply(const M& message) {
-    const bool is_ask = message_.route().message_kind() == MessageKind::ask;
+    const bool is_ask = this->message().route().message_kind() == MessageKind::ask;
     if (sender() == kHostId) {
       static_assert(sizeof(M) <= Worker::kInlineBytes - sizeof(Envelope),
                     "a reply to the host needs room for its envelope");
@@ -221,8 +221,8 @@ class Context {
   }
   /// Of the ask or answer being handled; 0 for other messages.
   [[nodiscard]] RK_FN std::uint32_t correlation() const {
-    const MessageKind kind = message_.route().message_kind();
-    return kind == MessageKind::ask || kind == MessageKind::reply ? message_.envelope().correlation
+    const MessageKind kind = message().route().message_kind();
+    return kind == MessageKind::ask || kind == MessageKind::reply ? message().envelope().correlation
                                                                   : 0;
   }
 
@@ -407,7 +407,7 @@ class Context {
   Worker& worker_;
   Group& group_;
   SlotHeader& slot_;
-  const MessageView message_;
+  std::byte* const message_;
   std::byte* stage_;
   Budget left_;  ///< granted before the handler runs
   HandlerOutcome outcome_{};

@@ -138,7 +138,7 @@ class Dispatcher {
           epoch_newer(static_cast<std::uint16_t>(epoch_), message.header().epoch)) {
         reinterpret_cast<MessageHeader*>(to)->epoch = static_cast<std::uint16_t>(epoch_);
       }
-      peer.publish(position);
+      peer.publish(to, position);
       lane.h2k.pop();
       worked = true;
     }

@@ -76,8 +76,11 @@ class Intake {
       look_ahead(w, source);
     }
     slot = w.find_own(message.header().dst);
+    constexpr std::uint32_t decisive =
+        MessageHeader::make_marks(0xFFFFu, 0, kFlagSystem);  // of the marks: colour and command
     if (slot == nullptr || slot->stashed != 0 || (slot->flags & kSlotSuspended) != 0 ||
-        is_special(message) || message.header().epoch != static_cast<std::uint16_t>(w.epoch_) ||
+        (message.header().marks() & decisive) != MessageHeader::make_marks(w.epoch_, 0, 0) ||
+        message.route().message_kind() > MessageKind::ask ||
         !(is_roomy || can_go(w, *slot, message, source)))
       return {};
     Program::Probe::popped(false);

@@ -352,10 +352,12 @@ class Lifecycle {
 
   RK_FN static DeadReason reason_of(const Worker& w, ActorId id) {
     if (id.index() >= w.system_.actor_count) return DeadReason::unknown;
-    const SlotHeader& slot = *w.system_.actors[id.index()].slot;
-    const bool lived = (slot.flags & kSlotFree) == 0 ? id.generation() < slot.id.generation()
-                                                     : (slot.flags & kSlotGrave) != 0 &&
-                                                           id.generation() <= slot.id.generation();
+    const SlotHeader* slot = w.system_.actors[id.index()].slot;
+    if (slot == nullptr) return DeadReason::unknown;
+    const bool lived =
+        (slot->flags & kSlotFree) == 0
+            ? id.generation() < slot->id.generation()
+            : (slot->flags & kSlotGrave) != 0 && id.generation() <= slot->id.generation();
     return lived ? DeadReason::dead : DeadReason::unknown;
   }
   /// Nobody will answer for the child that failed.

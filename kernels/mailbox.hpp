@@ -44,7 +44,7 @@ class Mailbox {
   LocalQueue<SlotBytes> local;
   Stash stash;
 
-  RK_FN MessageView control_front() const { return view(control_.front()); }
+  RK_FN RK_HOT MessageView control_front() const { return view(control_.front()); }
 
   /// Place of a message between actors of this worker, before push_local().
   struct LocalClaim {
@@ -306,7 +306,7 @@ class Mailbox {
   bool is_local_turn_ = true;
   std::uint32_t express_limit_ = 0;
   std::uint32_t express_left_ = 0;
-  LocalQueue<SlotBytes> express_;          ///< one that is being handled and the next one
+  LocalQueue<SlotBytes, kExpressSlots> express_;  ///< one that is being handled and the next one
   std::uint32_t* local_newest_ = nullptr;  ///< by sender: where its newest message in `local` ends
   Ring inbox_;
   Ring control_;

@@ -50,7 +50,7 @@ class Outbox {
     std::uint64_t position;  ///< ticket; of an outbox entry, the inbox it is for
   };
   /// Place of the next message to another worker. Precondition: has_room(1).
-  RK_FN Claim claim(std::uint32_t to_worker, bool is_control) {
+  RK_FN RK_HOT Claim claim(std::uint32_t to_worker, bool is_control) {
     // where nothing waits, nothing can be overtaken
     const std::uint32_t to = inbox_index(to_worker, is_control);
     if (waiting_[to] == 0) {
@@ -62,9 +62,9 @@ class Outbox {
     }
     return {entry(tail_), nullptr, to};
   }
-  RK_FN void publish(const Claim& claim) {
+  RK_FN RK_HOT void publish(const Claim& claim) {
     if (claim.inbox != nullptr) {
-      claim.inbox->publish(claim.position);
+      claim.inbox->publish(claim.slot, claim.position);
     } else {
       ++tail_;
       ++size_;
@@ -98,7 +98,7 @@ class Outbox {
           std::uint64_t ticket = 0;
           if (std::byte* slot = peer.try_claim(ticket, peer.capacity())) {
             copy_message(slot, message.slot, SlotBytes);
-            peer.publish(ticket);
+            peer.publish(slot, ticket);
             header.flags |= kFlagDelivered;
             --size_;
             ++left_total_;

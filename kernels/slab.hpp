@@ -46,7 +46,7 @@ class SlabPool {
     // cannot fail: the ring is as large as the slab
     std::byte* slot = producer.try_claim(position, producer.capacity());
     reinterpret_cast<BlockReturn*>(slot)->block = ref.block;
-    producer.publish(position);
+    producer.publish(slot, position);
   }
 
   RK_FN static std::byte* address(const SystemView& system, const BlockRef& ref) {

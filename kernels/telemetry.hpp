@@ -62,19 +62,20 @@ class TelemetryWriter {
     is_idle_due_ = on() && ticks() - idle_sampled_at_ >= kIdleSampleTicks;
   }
 
-  /// A message that queued is about to be handled and not measured. `now` is the worker's clock
-  /// after it merged the message's stamp. Precondition: a message was handled since idle(), and not
-  /// due().
+  /// A message that queued, for an actor of the newest one's type, is about to be handled and not
+  /// measured; it counts with queued(). `now` is the worker's clock after it merged the message's
+  /// stamp. Precondition: a message was handled since idle(), and not due().
   RK_FN RK_HOT void note(const MessageHeader& header, std::uint32_t type, hlc::Timestamp now) {
     if (!on()) return;
     run(header, type, now);
-    ++gap_;
   }
   /// The same for any message; `slot` null: nobody has its receiver's id.
   RK_FN void begin(const MessageHeader& header, const SlotHeader* slot, hlc::Timestamp now) {
     if (!on()) return;
     sampling_ = slot != nullptr && due();
-    run(header, slot == nullptr ? no_type_ : slot->type, now);
+    const std::uint32_t row = slot == nullptr ? no_type_ : slot->type;
+    turn_to(row);
+    run(header, row, now);
     if (slot == nullptr) return;
     is_queued_ = !found_idle_;
     found_idle_ = false;
@@ -93,13 +94,19 @@ class TelemetryWriter {
     take_sample(monotonic_ns() - entered_ns_);
     sampling_ = false;
   }
-  /// The handler has returned and sent `sends`.
-  RK_FN RK_HOT void handled(std::uint32_t sends, bool failed) {
+  /// Of the messages handled, so many were told with note().
+  RK_FN void queued(std::uint32_t messages) { gap_ += messages; }
+  /// The actors of the messages from now on are of this type.
+  RK_FN void turn_to(std::uint32_t type) { row_ = rows_ + type; }
+  /// `messages` handlers of one type have returned and sent `sends` in all.
+  RK_FN RK_HOT void handled(std::uint64_t messages, std::uint64_t sends) {
     if (!on()) return;
-    TelemetryRow& row = *row_;
-    add(row.handled, 1);
-    add(row.sends, sends);
-    if (failed) add(row.failures, 1);
+    add(row_->handled, messages);
+    add(row_->sends, sends);
+  }
+  /// One of them failed.
+  RK_FN void failed() {
+    if (on()) add(row_->failures, 1);
   }
   /// No handler runs until the next message.
   RK_FN void rests() {
@@ -160,7 +167,6 @@ class TelemetryWriter {
   RK_FN static void add(std::uint64_t& word, std::uint64_t value) { set(word, word + value); }
 
   RK_FN RK_HOT void run(const MessageHeader& header, std::uint32_t row, hlc::Timestamp now) {
-    row_ = rows_ + row;
     TelemetryHead& head = *head_;
     set(head.running_hlc, header.hlc);
     set(head.running_since_us, now.physical_us());

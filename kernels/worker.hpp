@@ -140,12 +140,7 @@ class Worker {
   /// started.
   RK_FN RK_HOT void send(SlotHeader& from, const Draft& draft, const std::byte* payload,
                          std::uint32_t bytes) {
-    if (draft.to == kHostId) {
-      std::byte* place = outbox_.claim_host();
-      write(place, from, draft, payload, bytes, kHostChannel);
-      count_sent(system_.worker_count);
-      return outbox_.publish_host();
-    }
+    if (draft.to == kHostId) return send_to_host(from, draft, payload, bytes);
     const std::uint32_t owner = worker_of(draft.to);
     // nobody's: it dies here, where there is room for it
     const std::uint32_t to = owner == kNoWorker ? index_ : owner;
@@ -160,6 +155,13 @@ class Worker {
     write(claim.slot, from, draft, payload, bytes, to);
     count_sent(to);
     outbox_.publish(claim);
+  }
+  RK_FN void send_to_host(SlotHeader& from, const Draft& draft, const std::byte* payload,
+                          std::uint32_t bytes) {
+    std::byte* place = outbox_.claim_host();
+    write(place, from, draft, payload, bytes, kHostChannel);
+    count_sent(system_.worker_count);
+    outbox_.publish_host();
   }
   /// Whether one more message than `reserved` could leave now without waiting.
   RK_FN bool can_send(ActorId to, std::uint32_t reserved) {
@@ -344,7 +346,9 @@ class Worker {
   [[nodiscard]] RK_FN RK_HOT SlotHeader* find_own(ActorId id) const {
     if (id.index() >= system_.actor_count) return nullptr;
     const ActorEntry& entry = system_.actors[id.index()];
-    return entry.generation == id.generation() ? entry.slot : nullptr;
+    if (entry.generation != id.generation()) return nullptr;
+    if (entry.slot == nullptr) __builtin_unreachable();
+    return entry.slot;
   }
 
   // --- perform: every lane
@@ -406,6 +410,7 @@ class Worker {
     SlotHeader* slot = action.slot;
     Source source = action.source;
     bool is_roomy = false;
+    std::uint32_t told = 0;          // how many of the burst are counted
     for (std::uint32_t end = 0;;) {  // of the plain ones; 0: the action's own
       Context<Worker, Group> context(*this, group, *slot, message);
       const bool known = Program::dispatch(slot->type, message.header().tag, slot_state(slot),
@@ -413,7 +418,13 @@ class Worker {
       group.sync();
       ++n;
       if (end != 0) {
-        if (!finish_plain(source, message, *slot, context.outcome(), known)) return n;
+        if (context.outcome().fault != Fault::none || !known) {
+          count_plain(n - 1 - told);
+          telemetry_.queued(1);
+          (void)finish(source, 0, message, *slot, context.outcome(), known);
+          return n;
+        }
+        finish_plain(source, message, *slot, context.outcome().stops);
       } else {
         if (action.unit != nullptr && planted(Mutant::handle_before_save))
           Cut::save(*this, group, *action.unit);
@@ -428,11 +439,20 @@ class Worker {
                    (!Program::kAnySupervised || mailbox_.stash.empty());
         end = n + telemetry_.left_before_due(kBurst);
         if (end > kBurst) end = kBurst;
+        told = n;
       }
-      if (n >= end) return n;
+      if (n >= end) break;
+      const std::uint32_t type = slot->type;
       message = Mail::next_plain(*this, source, slot, is_roomy);
-      if (!message) return n;
+      if (!message) break;
+      if (slot->type != type) {
+        count_plain(n - told);
+        told = n;
+        telemetry_.turn_to(slot->type);
+      }
     }
+    count_plain(n - told);
+    return n;
   }
 
   /// Lane 0, when a handler has returned. False if it failed.
@@ -444,20 +464,30 @@ class Worker {
     if (source != Source::stash) mailbox_.finish(source);
     return end_handler(slot, outcome);
   }
-  /// The same for one that did not come from the stash, while the worker runs.
-  RK_FN RK_HOT bool finish_plain(Source source, MessageView message, SlotHeader& slot,
-                                 HandlerOutcome outcome, bool known) {
-    if (!record_outcome(source, 0, message, slot, outcome, known)) return false;
-    count_handled(message);
+  /// The same for a plain one whose handler did not fail; it counts with count_plain().
+  RK_FN RK_HOT void finish_plain(Source source, MessageView message, SlotHeader& slot, bool stops) {
+    ++slot.handled;
+    slot.touched_epoch = epoch_;
+    if (unsent_count_ > 0) give_back_unsent();
+    take_out(message);
+    slot.hlc = clock_.last.word;
     mailbox_.finish(source);
-    return end_handler(slot, outcome);
+    if ((slot.flags & kSlotStepTimers) != 0) Duty::fire_steps(*this, slot);
+    if (stops) Life::end(*this, slot, kCodeStopped);
+  }
+  /// The newest plain messages, all to actors of one type: a burst counts them together.
+  RK_FN void count_plain(std::uint32_t messages) {
+    received_ += messages;
+    telemetry_.queued(messages);
+    telemetry_.handled(messages, sent_ - sent_before_);
+    sent_before_ = sent_;
   }
   /// False: the handler failed, and its message was dealt with.
-  RK_FN RK_HOT bool record_outcome(Source source, std::uint64_t stash_position, MessageView message,
-                                   SlotHeader& slot, HandlerOutcome outcome, bool known) {
+  RK_FN bool record_outcome(Source source, std::uint64_t stash_position, MessageView message,
+                            SlotHeader& slot, HandlerOutcome outcome, bool known) {
     slot.touched_epoch = epoch_;
-    telemetry_.handled(static_cast<std::uint32_t>(sent_ - sent_before_),
-                       outcome.fault != Fault::none);
+    telemetry_.handled(1, sent_ - sent_before_);
+    if (outcome.fault != Fault::none) telemetry_.failed();
     sent_before_ = sent_;
     if (unsent_count_ > 0) give_back_unsent();
     if (outcome.fault != Fault::none || !known) {
@@ -468,19 +498,20 @@ class Worker {
     slot.hlc = clock_.last.word;
     return true;
   }
-  RK_FN RK_HOT bool end_handler(SlotHeader& slot, HandlerOutcome outcome) {
+  RK_FN bool end_handler(SlotHeader& slot, HandlerOutcome outcome) {
     if ((slot.flags & kSlotStepTimers) != 0) Duty::fire_steps(*this, slot);
     if (outcome.stops) Life::end(*this, slot, kCodeStopped);
     return outcome.fault == Fault::none;
   }
   RK_FN void count_received(MessageView message) {
-    count_handled(message);
+    ++received_;
+    take_out(message);
     if (run_state_ == RunState::paused && steps_left_ > 0 && --steps_left_ == 0)
       Report::publish(*this);
   }
-  RK_FN RK_HOT void count_handled(MessageView message) {
+  /// The message leaves its channel, and its block goes home.
+  RK_FN RK_HOT void take_out(MessageView message) {
     ++self_.channels[channel_of(message)].received;
-    ++received_;
     if (message.has_block()) slab_.give_back(message.block());
   }
   RK_FN void give_back_unsent() {
@@ -499,7 +530,6 @@ class Worker {
     auto& header = *reinterpret_cast<MessageHeader*>(place);
     header.hlc = clock_.tick(wall_).word;
     header.source_sequence = ++from.source_sequence;
-    header.epoch = static_cast<std::uint16_t>(epoch_);
     write_unstamped(place, from.id, draft, payload, bytes, to);
   }
   RK_FN RK_HOT void write_unstamped(std::byte* place, ActorId from, const Draft& draft,
@@ -508,9 +538,9 @@ class Worker {
     auto& header = *reinterpret_cast<MessageHeader*>(place);
     header.dst = draft.to;
     header.src = from;
-    header.tag = draft.tag;
-    header.flags =
-        static_cast<std::uint8_t>(draft.flags | (draft.block != nullptr ? kFlagBlock : 0));
+    header.set_marks(MessageHeader::make_marks(
+        epoch_, draft.tag,
+        static_cast<std::uint8_t>(draft.flags | (draft.block != nullptr ? kFlagBlock : 0))));
     // what the payload does not cover goes into checkpoints too, so it must not be left over from
     // an older message
     copy_payload(place + sizeof(MessageHeader), payload, bytes);

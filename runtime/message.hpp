@@ -82,6 +82,24 @@ struct MessageHeader {
   std::uint16_t epoch;
   std::uint8_t tag;
   std::uint8_t flags;
+
+  /// Epoch, tag and flags as one word, as mark() makes it.
+  [[nodiscard]] RK_FN std::uint32_t marks() const {
+    std::uint32_t word = 0;
+    __builtin_memcpy(&word, reinterpret_cast<const std::byte*>(this) + kMarksOffset, sizeof(word));
+    return word;
+  }
+  /// In one store, so that a load of all three that follows soon need not wait for three.
+  RK_FN void set_marks(std::uint32_t marks) {
+    __builtin_memcpy(reinterpret_cast<std::byte*>(this) + kMarksOffset, &marks, sizeof(marks));
+  }
+  RK_FN static constexpr std::uint32_t make_marks(std::uint32_t epoch, std::uint8_t tag,
+                                                  std::uint8_t flags) {
+    return (epoch & 0xFFFFu) | std::uint32_t{tag} << 16 | std::uint32_t{flags} << 24;
+  }
+
+ private:
+  static constexpr std::size_t kMarksOffset = 28;
 };
 static_assert(sizeof(MessageHeader) == 32 && std::is_trivially_copyable_v<MessageHeader>);
 static_assert(offsetof(MessageHeader, hlc) == 8 && offsetof(MessageHeader, dst) == 16);

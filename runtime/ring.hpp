@@ -43,8 +43,8 @@ struct StridedSlots {
   RK_FN std::byte* slot(std::uint64_t position) const {
     return base + ((position & mask) << shift);
   }
-  RK_FN std::uint64_t& commit_word(std::uint64_t position) const {
-    return *reinterpret_cast<std::uint64_t*>(slot(position));
+  RK_FN static std::uint64_t& commit_word(std::byte* slot) {
+    return *reinterpret_cast<std::uint64_t*>(slot);
   }
 };
 
@@ -73,7 +73,7 @@ struct TypedSlots {
 
   RK_FN std::uint64_t capacity() const { return mask + 1; }
   RK_FN TypedSlot<T>* slot(std::uint64_t position) const { return base + (position & mask); }
-  RK_FN std::uint64_t& commit_word(std::uint64_t position) const { return slot(position)->commit; }
+  RK_FN static std::uint64_t& commit_word(TypedSlot<T>* slot) { return slot->commit; }
 };
 
 /// The words of a ring that both ends touch, one cache line each.
@@ -103,7 +103,7 @@ class SpscProducer {
   /// Makes the claimed slot visible.
   RK_FN void publish() {
     // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::peek
-    store_release<S>(slots_.commit_word(position_), position_ + 1);
+    store_release<S>(Slots::commit_word(claim()), position_ + 1);
     ++position_;
   }
   RK_FN std::uint64_t position() const { return position_; }
@@ -121,27 +121,27 @@ class SpscConsumer {
  public:
   using SlotPointer = decltype(Slots{}.slot(0));
   SpscConsumer() = default;
-  RK_FN SpscConsumer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
+  RK_FN SpscConsumer(Slots slots, RingWords* words)
+      : slots_(slots), words_(words), next_(slots.slot(0)) {}
 
   /// Slot at `position`, or null if nobody committed it yet.
   RK_FN SlotPointer peek(std::uint64_t position) const {
     if (position - position_ >= slots_.capacity()) return nullptr;
+    const SlotPointer slot = slots_.slot(position);
     // acquire: pairs with the producer's release of the commit word
-    return load_acquire<S>(slots_.commit_word(position)) == position + 1 ? slots_.slot(position)
-                                                                         : nullptr;
+    return load_acquire<S>(Slots::commit_word(slot)) == position + 1 ? slot : nullptr;
   }
-  RK_FN SlotPointer front() const {
+  RK_FN RK_HOT SlotPointer front() const {
     // acquire: as in peek
-    return load_acquire<S>(slots_.commit_word(position_)) == position_ + 1 ? slots_.slot(position_)
-                                                                           : nullptr;
+    return load_acquire<S>(Slots::commit_word(next_)) == position_ + 1 ? next_ : nullptr;
   }
   /// front(), for who knows that it was committed: of one producer, what comes before something
   /// that peek() found.
-  RK_FN SlotPointer slot() const { return slots_.slot(position_); }
+  RK_FN SlotPointer slot() const { return next_; }
   /// Stores what the commit word of front() holds. Precondition: front() was committed.
   RK_FN void rewrite_commit() const {
     // relaxed: it says nothing new; the release in pop() comes after it
-    store_relaxed<S>(slots_.commit_word(position_), position_ + 1);
+    store_relaxed<S>(Slots::commit_word(next_), position_ + 1);
   }
   /// Ends the reading of front() and returns its slot to the producers.
   RK_FN void pop() {
@@ -150,7 +150,7 @@ class SpscConsumer {
   }
   /// pop() in two steps, for consumers that take many at a time and never stop looking while they
   /// owe credits.
-  RK_FN void take() { ++position_; }
+  RK_FN void take() { next_ = slots_.slot(++position_); }
   RK_FN void return_credits() {
     // release: our reads of the slots are over; pairs with the producers' acquire of the credit
     // word
@@ -159,7 +159,7 @@ class SpscConsumer {
   /// Asks for the slot `ahead` places behind front(), whether it is committed or not.
   RK_FN void prefetch(std::uint64_t ahead) const {
 #if !defined(__CUDA_ARCH__)
-    __builtin_prefetch(&slots_.commit_word(position_ + ahead));
+    __builtin_prefetch(slots_.slot(position_ + ahead));
 #endif
   }
   RK_FN std::uint64_t position() const { return position_; }
@@ -167,6 +167,7 @@ class SpscConsumer {
  private:
   Slots slots_{};
   RingWords* words_ = nullptr;
+  SlotPointer next_ = nullptr;  ///< slot of `position_`, looked at far more often than it changes
   std::uint64_t position_ = 0;
 };
 
@@ -174,28 +175,29 @@ class SpscConsumer {
 template <class Slots, Scope S>
 class MpscProducer {
  public:
+  using SlotPointer = decltype(Slots{}.slot(0));
   MpscProducer() = default;
   RK_FN MpscProducer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
 
   /// Takes a ticket if fewer than `limit` slots are in use; null if not. `position` receives the
-  /// ticket, which must be passed to publish() soon: the consumer cannot pass a ticket that was
-  /// taken and not published.
-  RK_FN auto* try_claim(std::uint64_t& position, std::uint64_t limit) {
+  /// ticket, which must be passed to publish() with the slot soon: the consumer cannot pass a
+  /// ticket that was taken and not published.
+  RK_FN SlotPointer try_claim(std::uint64_t& position, std::uint64_t limit) {
     std::uint64_t ticket = load_relaxed<S>(words_->tail);  // relaxed: the claim below decides
     for (;;) {
       if (in_use(ticket) >= limit) {
         // acquire: the consumer is done reading below this; pairs with SpscConsumer::pop
         consumed_cache_ = load_acquire<S>(words_->consumed);
-        if (in_use(ticket) >= limit) return static_cast<decltype(slots_.slot(0))>(nullptr);
+        if (in_use(ticket) >= limit) return nullptr;
       }
       if (claim_relaxed<S>(words_->tail, ticket, ticket + 1)) break;
     }
     position = ticket;
     return slots_.slot(ticket);
   }
-  RK_FN void publish(std::uint64_t position) {
+  RK_FN void publish(SlotPointer slot, std::uint64_t position) {
     // release: publishes the slot's payload; pairs with the acquire in SpscConsumer::peek
-    store_release<S>(slots_.commit_word(position), position + 1);
+    store_release<S>(Slots::commit_word(slot), position + 1);
   }
   /// Whether a ticket could be had now; others may take it first.
   RK_FN bool has_room() {

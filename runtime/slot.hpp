@@ -90,7 +90,7 @@ RK_FN void for_each_slot(const SaveUnit& unit, Visit visit) {
   }
 }
 
-/// `generation` of an entry whose slot is free: no id has it.
+/// `generation` of an entry without a slot or with a free one: no id has it.
 inline constexpr std::uint32_t kNoGeneration = 0xFFFFFFFFu;
 
 /// Where an actor lives on its worker, to whom the entry belongs while the program runs. One per

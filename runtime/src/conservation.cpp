@@ -20,8 +20,8 @@ std::uint64_t Runtime::Impl::waiting_in(const StridedSlots& ring, const RingWord
     return 0;
   const StridedSlots local{bytes.data(), ring.mask, ring.shift};
   std::uint64_t waiting = 0;
-  while (waiting < slots &&
-         local.commit_word(copy.consumed + waiting) == copy.consumed + waiting + 1)
+  while (waiting < slots && StridedSlots::commit_word(local.slot(copy.consumed + waiting)) ==
+                                copy.consumed + waiting + 1)
     ++waiting;
   return waiting;
 }

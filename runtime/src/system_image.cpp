@@ -444,7 +444,7 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
                                         actor_count, telemetry_bytes, workers);
   const HostRegions host = host_regions(host_bump, plan, capacity, slot_bytes);
 
-  std::vector<ActorEntry> table(std::max(actor_count, 1u));
+  std::vector<ActorEntry> table(std::max(actor_count, 1u), ActorEntry{nullptr, kNoGeneration, 0});
   std::vector<std::uint8_t> owners(table.size());
   std::vector<WorkerView> views(plan.workers);
   for (std::uint32_t w = 0; w < plan.workers; ++w) {

@@ -94,7 +94,7 @@ __global__ void inbox_kernel(StridedSlots slots, rk::RingWords* ring_words, Outc
       words[1] = blockIdx.x;
       words[2] = number;
       for (int i = 3; i < 8; ++i) words[i] = number * 31 + blockIdx.x + i;
-      producer.publish(position);
+      producer.publish(slot, position);
       ++number;
     }
     return;

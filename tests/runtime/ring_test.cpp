@@ -61,7 +61,7 @@ bool try_send(Inbox::Producer& producer, std::uint32_t source, std::uint32_t seq
   header->source_sequence = sequence;
   header->hlc = (std::uint64_t{source} << 32) + sequence;
   std::memset(slot + sizeof(MessageHeader), static_cast<int>(sequence & 0xFF), 32);
-  producer.publish(position);
+  producer.publish(slot, position);
   return true;
 }
 
@@ -241,7 +241,6 @@ struct WrongMask : TypedSlots<std::uint64_t> {
   TypedSlot<std::uint64_t>* slot(std::uint64_t position) const {
     return base + (position & (mask >> 1));
   }
-  std::uint64_t& commit_word(std::uint64_t position) const { return slot(position)->commit; }
 };
 
 /// Fills a ring of 8 until it refuses, then drains it; true if every accepted value came out once
@@ -328,11 +327,12 @@ TEST(Inbox, ATicketNotYetPublishedHidesLaterMessagesFromFrontButNotFromPeek) {
   auto fast = inbox.producer();
   auto consumer = inbox.consumer();
   std::uint64_t position = 0;
-  ASSERT_NE(slow.try_claim(position, 4), nullptr);
+  auto* slot = slow.try_claim(position, 4);
+  ASSERT_NE(slot, nullptr);
   ASSERT_TRUE(try_send(fast, 2, 0, 4));
   EXPECT_EQ(consumer.front(), nullptr);
   EXPECT_NE(consumer.peek(1), nullptr);
-  slow.publish(position);
+  slow.publish(slot, position);
   EXPECT_NE(consumer.front(), nullptr);
 }
 

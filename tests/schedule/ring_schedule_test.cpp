@@ -115,9 +115,9 @@ Subject mpsc(Planted planted = Planted::none) {
         // straight from memory: no switch since the claim
         require(!limited || at + 1 - ring->words.consumed <= kCapacity / 2,
                 "the limited producer took more than its share");
-        if (planted == Planted::commit_before_payload) end.publish(at);
+        if (planted == Planted::commit_before_payload) end.publish(slot, at);
         write(slot->value, who * 100 + n + 1);
-        if (planted != Planted::commit_before_payload) end.publish(at);
+        if (planted != Planted::commit_before_payload) end.publish(slot, at);
       }
     };
     return {[=] { producer(0); }, [=] { producer(1); },
