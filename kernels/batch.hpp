@@ -37,7 +37,8 @@ class Batch {
       if (most > room) most = static_cast<std::uint32_t>(room);
     }
     if (most == 1 || w.run_state_ != RunState::running ||
-        (action.source != Source::local && action.source != Source::inbox))
+        (action.source != Source::local && action.source != Source::inbox &&
+         action.source != Source::host))
       return;
     Budget used{};
     if (!add(w, action, 0, action.message, used)) return;
@@ -86,7 +87,7 @@ class Batch {
       done.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
       (void)w.finish(action.source, 0, done.message, *done.slot, done.outcome, known);
     }
-    w.telemetry_.queued(action.batch - 1);
+    w.telemetry_.noted(action.batch - 1, 0);
   }
 
  private:

@@ -4,8 +4,8 @@
 //
 // Invariants:
 //  1. Control first: a turn relays it before it looks at data.
-//  2. Host messages enter an inbox only while it is less than half full: actors' own traffic always
-//  has the other half.
+//  2. Ordinary messages have inboxes of their own. Control messages enter the workers' control
+//  inbox only while it is less than half full: the workers' own always have the other half.
 //  3. A full inbox holds back what the host sent later by the same lane. The control lane comes
 //  first and has its own ring and inboxes: a kill gets by what it ends.
 //  4. Cut: messages below their lane's HostControl::cut_position are old. Those still in a ring are
@@ -29,7 +29,8 @@ class Dispatcher {
       lanes_[lane].h2k = {system.h2k[lane].slots, system.h2k[lane].words};
     for (std::uint32_t worker = 0; worker < system.worker_count; ++worker) {
       const WorkerView& view = system.workers[worker];
-      system.dispatcher_peers[worker] = InboxProducer(view.inbox, view.inbox_words);
+      system.dispatcher_peers[worker] =
+          InboxProducer(view.host_inbox, view.host_inbox_words, Producers::one);
       system.dispatcher_peers[system.worker_count + worker] =
           InboxProducer(view.control, view.control_words);
     }
@@ -131,7 +132,8 @@ class Dispatcher {
       InboxProducer& peer =
           system_->dispatcher_peers[message.route().to + lane_index * system_->worker_count];
       std::uint64_t position = 0;
-      std::byte* to = peer.try_claim(position, peer.capacity() / 2);
+      const bool is_shared = lane_index == host_lane_of(kFlagControl);
+      std::byte* to = peer.try_claim(position, is_shared ? peer.capacity() / 2 : peer.capacity());
       if (to == nullptr) break;
       copy_message(to, from, system_->message_slot_bytes);
       if (lane.h2k.position() < lane.recorded_to &&

@@ -31,7 +31,7 @@ class Intake {
       if (judge(w, action, Source::control, message, w.find_own(message.header().dst))) return true;
     }
     if (!w.mailbox_.stash.empty() && next_stashed(w, action, stash_looks)) return true;
-    bool has_changed_queue = false;
+    std::uint32_t blocked_queues = 0;
     for (std::uint32_t n = 0; n < kLooks; ++n) {
       Source source = Source::none;
       const MessageView message = w.mailbox_.arrival(source);
@@ -46,9 +46,8 @@ class Intake {
         return true;
       }
       if (w.moved_) continue;
-      // what is first in one queue cannot go: what is first in the other perhaps can
-      if (has_changed_queue) return false;
-      has_changed_queue = true;
+      // what is first in one queue cannot go: what is first in another perhaps can
+      if (++blocked_queues == w.mailbox_.kQueues) return false;
       w.mailbox_.take_turns();
     }
     return false;
@@ -64,30 +63,35 @@ class Intake {
   /// The next message, if it needs nothing but its handler; else none, and decide_next() takes it.
   /// `is_roomy`: whatever handlers come, there is room. Precondition: may_go_on(), and no message
   /// is due() to be measured.
-  RK_FN RK_HOT static MessageView next_plain(Worker& w, Source& source, SlotHeader*& slot,
-                                             bool is_roomy) {
-    if (w.mailbox_.control_front()) return {};
+  RK_FN RK_HOT static std::byte* next_plain(Worker& w, Source& source, SlotHeader*& slot,
+                                            bool is_roomy) {
+    if (w.mailbox_.control_front()) return nullptr;
     MessageView message = w.mailbox_.express_front();
     if (message) {
       source = Source::express;
     } else {
       message = w.mailbox_.arrival(source);
-      if (!message) return {};
+      if (!message) return nullptr;
       look_ahead(w, source);
     }
-    slot = w.find_own(message.header().dst);
-    constexpr std::uint32_t decisive =
-        MessageHeader::make_marks(0xFFFFu, 0, kFlagSystem);  // of the marks: colour and command
-    if (slot == nullptr || slot->stashed != 0 || (slot->flags & kSlotSuspended) != 0 ||
-        (message.header().marks() & decisive) != MessageHeader::make_marks(w.epoch_, 0, 0) ||
-        message.route().message_kind() > MessageKind::ask ||
-        !(is_roomy || can_go(w, *slot, message, source)))
-      return {};
-    Program::Probe::popped(false);
-    w.clock_.merge(hlc::Timestamp{message.header().hlc}, w.wall_);
-    Program::Probe::entered();
-    w.telemetry_.note(message.header(), slot->type, w.clock_.last);
-    return message;
+    return take_plain(w, source, message, slot, is_roomy);
+  }
+
+  /// The same for what comes within a short while, where nothing at all waits now. `must_wait`:
+  /// what is there at once is left to decide_next().
+  RK_FN RK_HOT static std::byte* await_plain(Worker& w, Source& source, SlotHeader*& slot,
+                                             bool is_roomy, bool must_wait) {
+    if (w.mailbox_.local_size() != 0 || !w.mailbox_.stash.empty() || !w.timers_.empty() ||
+        w.outbox_.size() != 0)
+      return nullptr;
+    w.mailbox_.return_credits();
+    const auto has_arrival = [&w] { return w.mailbox_.has_arrival(); };
+    if ((must_wait && has_arrival()) || !Backoff::look(has_arrival) || w.mailbox_.control_front())
+      return nullptr;
+    const MessageView message = w.mailbox_.inbox_front();
+    if (!message) return nullptr;
+    source = Source::inbox;
+    return take_plain(w, source, message, slot, is_roomy);
   }
 
   /// Room for any `handlers` handlers of this program, so that nobody needs to look their messages
@@ -128,6 +132,23 @@ class Intake {
   }
 
  private:
+  RK_FN RK_HOT static std::byte* take_plain(Worker& w, Source source, MessageView message,
+                                            SlotHeader*& slot, bool is_roomy) {
+    slot = w.find_own(message.header().dst);
+    constexpr std::uint32_t decisive =
+        MessageHeader::make_marks(0xFFFFu, 0, kFlagSystem);  // of the marks: colour and command
+    if (slot == nullptr || slot->stashed != 0 || (slot->flags & kSlotSuspended) != 0 ||
+        (message.header().marks() & decisive) != MessageHeader::make_marks(w.epoch_, 0, 0) ||
+        message.route().message_kind() > MessageKind::ask ||
+        !(is_roomy || can_go(w, *slot, message, source)))
+      return nullptr;
+    Program::Probe::popped(false);
+    w.clock_.merge(hlc::Timestamp{message.header().hlc}, w.wall_);
+    Program::Probe::entered();
+    w.telemetry_.note(message.header(), slot->type, w.clock_.last);
+    return message.slot;
+  }
+
   RK_FN RK_HOT static bool has_room(Worker& w, const SlotHeader& slot, const MessageView& message) {
     return has_room_for(w, 1) || has_room_for_frugal(w, slot, message) ||
            has_exact_room(w, slot, message);

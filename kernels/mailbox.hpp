@@ -1,14 +1,14 @@
 // The receiving half of a worker: control inbox, stash, replay list, local FIFO with its express
-// places, and inbox, and which message comes next.
+// places, inbox and the host's inbox, and which message comes next.
 //
 // Invariants:
 //  1. Per (sender, receiver) pair and lane, messages are handled in the order in which they were
 //  sent: such a pair always takes the same way, and the stash keeps the order per actor. A local
 //  message goes before the FIFO (express) only if nothing of its sender waits there.
 //  2. Control messages come first; the replay list (messages restored from a checkpoint, and those
-//  that a move of an actor put before all others: the elders) is drained before FIFO and inbox,
-//  which take turns. After kExpressLimit express messages one of the FIFO goes, and before it the
-//  inbox has its turn.
+//  that a move of an actor put before all others: the elders) is drained before FIFO, inbox and the
+//  host's inbox, which take turns. After kExpressLimit express messages one of the FIFO goes, and
+//  before it the inboxes have their turns.
 //  3. A message stays where it lies until its handler has returned; finish() then frees its place.
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace rk {
 
-enum class Source : std::uint32_t { none, control, stash, replay, express, local, inbox };
+enum class Source : std::uint32_t { none, control, stash, replay, express, local, inbox, host };
 
 /// Lane 0 only. `HasExpress`: the newest local message may be handled next, while it is in the
 /// nearest cache, as Go's scheduler does with its `runnext` and Tokio with its LIFO slot.
@@ -36,6 +36,7 @@ class Mailbox {
         express_(self.express, kExpressSlots),
         local_newest_(self.local_newest),
         inbox_(self.inbox, self.inbox_words),
+        host_(self.host_inbox, self.host_inbox_words),
         control_(self.control, self.control_words),
         replay_(self.replay),
         replay_count_(self.replay_count),
@@ -45,6 +46,7 @@ class Mailbox {
   Stash stash;
 
   RK_FN RK_HOT MessageView control_front() const { return view(control_.front()); }
+  RK_FN RK_HOT MessageView inbox_front() const { return view(inbox_.front()); }
 
   /// Place of a message between actors of this worker, before push_local().
   struct LocalClaim {
@@ -86,9 +88,9 @@ class Mailbox {
     return HasExpress && !express_.empty() ? view(express_.front()) : MessageView{};
   }
 
-  /// Whether another worker's message is there.
+  /// Whether a message of another worker or the host is there.
   [[nodiscard]] RK_FN bool has_arrival() const {
-    return inbox_.front() != nullptr || control_.front() != nullptr;
+    return inbox_.front() != nullptr || control_.front() != nullptr || host_.front() != nullptr;
   }
   /// The next message that arrived, without taking it.
   RK_FN RK_HOT MessageView arrival(Source& source) {
@@ -96,27 +98,32 @@ class Mailbox {
       source = Source::replay;
       return view(replay_ + replayed_ * SlotBytes);
     }
-    for (std::uint32_t look = 0; look < 3; ++look) {
+    for (std::uint32_t look = 0; look <= kQueues; ++look) {
       if (turns_left_ != 0) {
-        if (is_local_turn_) {
+        if (turn_ == Source::local) {
           if (HasExpress && !express_.empty())
             return source = Source::express, view(express_.front());
           if (!local.empty()) {
             if (express_left_ == 0) express_left_ = express_limit_;
             return source = Source::local, view(local.front());
           }
-        } else if (std::byte* slot = inbox_.front()) {
-          return source = Source::inbox, view(slot);
+        } else if (std::byte* slot = (turn_ == Source::inbox ? inbox_ : host_).front()) {
+          return source = turn_, view(slot);
         }
       }
       take_turns();
     }
+    turn_ = Source::inbox;  // what ends a wait comes from another worker, most of the time
     return {};
   }
 
-  /// The next arrival comes from the other queue, if there is one there.
+  /// Queues whose messages take turns.
+  static constexpr std::uint32_t kQueues = 3;
+  /// The next arrival comes from the next queue, if there is one there.
   RK_FN void take_turns() {
-    is_local_turn_ = !is_local_turn_;
+    turn_ = turn_ == Source::local   ? Source::inbox
+            : turn_ == Source::inbox ? Source::host
+                                     : Source::local;
     turns_left_ = kTurns;
   }
 
@@ -124,6 +131,7 @@ class Mailbox {
   /// none yet.
   RK_FN MessageView peek(Source source, std::uint32_t ahead) const {
     if (source == Source::inbox) return view(inbox_.peek(inbox_.position() + ahead));
+    if (source == Source::host) return view(host_.peek(host_.position() + ahead));
     if (source == Source::express) return {};
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
@@ -146,20 +154,13 @@ class Mailbox {
   /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN RK_HOT void finish(Source source) {
     if (HasExpress && source == Source::express) return express_.pop();
-    switch (source) {
-      case Source::local:
-        local.pop();
-        turns_left_ -= turns_left_ != 0;
-        break;
-      case Source::inbox:
-        inbox_.take();
-        if (++owed_ == kCredits) return_credits();
-        turns_left_ -= turns_left_ != 0;
-        break;
-      case Source::replay: ++replayed_; break;
-      case Source::control: control_.pop(); break;
-      default: break;
-    }
+    if (source == Source::replay) return void(++replayed_);
+    if (source == Source::control) return control_.pop();
+    turns_left_ -= turns_left_ != 0;
+    if (source == Source::local) return local.pop();
+    if (source == Source::host) return host_.pop();
+    inbox_.take();
+    if (++owed_ == kCredits) return_credits();
   }
 
   /// Replayed messages that wait.
@@ -224,6 +225,7 @@ class Mailbox {
     cursor_[3] = control_.position();
     cursor_[4] = inbox_.position();
     cursor_[5] = express_.head();
+    cursor_[6] = host_.position();
   }
   /// A waiting message of an older colour, or none among the next `kSweepSteps`. Once recorded and
   /// recoloured the same call passes over it. Messages that arrive later are found when they do.
@@ -257,7 +259,9 @@ class Mailbox {
            sweep(cursor_[4], inbox_.position(), kOpenEnd,
                  [&](std::uint64_t at) { return view(inbox_.peek(at)); }) ||
            sweep(cursor_[5], express_.head(), express_.tail(),
-                 [&](std::uint64_t at) { return view(express_.at(at)); }));
+                 [&](std::uint64_t at) { return view(express_.at(at)); }) ||
+           sweep(cursor_[6], host_.position(), kOpenEnd,
+                 [&](std::uint64_t at) { return view(host_.peek(at)); }));
     return found;
   }
 
@@ -287,6 +291,7 @@ class Mailbox {
       case Source::express: return view(express_.at(at));
       case Source::local: return view(local.at(at));
       case Source::inbox: return view(inbox_.peek(at));
+      case Source::host: return view(host_.peek(at));
       case Source::control: return view(control_.peek(at));
       default: return elder(at);
     }
@@ -296,25 +301,26 @@ class Mailbox {
     if (source == Source::express) return end = express_.tail(), express_.head();
     if (source == Source::local) return end = local.tail(), local.head();
     if (source == Source::replay) return end = replay_count_, replayed_;
-    const Ring& ring = source == Source::inbox ? inbox_ : control_;
+    const Ring& ring = source == Source::inbox ? inbox_ : source == Source::host ? host_ : control_;
     end = ring.position();
     while (ring.peek(end) != nullptr) ++end;
     return ring.position();
   }
 
   bool is_near_ = false;
-  bool is_local_turn_ = true;
+  Source turn_ = Source::local;
   std::uint32_t express_limit_ = 0;
   std::uint32_t express_left_ = 0;
   LocalQueue<SlotBytes, kExpressSlots> express_;  ///< one that is being handled and the next one
   std::uint32_t* local_newest_ = nullptr;  ///< by sender: where its newest message in `local` ends
   Ring inbox_;
+  Ring host_;
   Ring control_;
   std::byte* replay_ = nullptr;
   std::uint64_t replay_count_ = 0;
   std::uint64_t replay_slots_ = 0;
   std::uint64_t replayed_ = 0;
-  std::uint64_t cursor_[6] = {};
+  std::uint64_t cursor_[7] = {};
   std::uint32_t owed_ = 0;  ///< credits of the inbox
   std::uint32_t turns_left_ = kTurns;
 };

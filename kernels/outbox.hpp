@@ -28,7 +28,7 @@ class Outbox {
         k2h_(self.k2h, self.k2h_words) {
     for (std::uint32_t peer = 0; peer < workers_; ++peer) {
       const WorkerView& to = system.workers[peer];
-      peers_[peer] = InboxProducer(to.inbox, to.inbox_words);
+      peers_[peer] = InboxProducer(to.inbox, to.inbox_words, system.inbox_producers());
       peers_[workers_ + peer] = InboxProducer(to.control, to.control_words);
     }
   }

@@ -36,7 +36,7 @@ class TelemetryWriter {
       : head_(reinterpret_cast<TelemetryHead*>(worker.telemetry)),
         rows_(reinterpret_cast<TelemetryRow*>(worker.telemetry + sizeof(TelemetryHead))),
         no_type_(worker.telemetry_rows - 1),
-        inbox_words_(worker.inbox_words),
+        inbox_words_{worker.inbox_words, worker.host_inbox_words},
         random_(0x9E3779B9u + index) {
     if (worker.telemetry == nullptr) head_ = nullptr;
   }
@@ -62,9 +62,9 @@ class TelemetryWriter {
     is_idle_due_ = on() && ticks() - idle_sampled_at_ >= kIdleSampleTicks;
   }
 
-  /// A message that queued, for an actor of the newest one's type, is about to be handled and not
-  /// measured; it counts with queued(). `now` is the worker's clock after it merged the message's
-  /// stamp. Precondition: a message was handled since idle(), and not due().
+  /// A message for an actor of the newest one's type is about to be handled and not measured; it
+  /// counts with noted(). `now` is the worker's clock after it merged the message's stamp.
+  /// Precondition: a message was handled since idle(), and not due() if this one queued.
   RK_FN RK_HOT void note(const MessageHeader& header, std::uint32_t type, hlc::Timestamp now) {
     if (!on()) return;
     run(header, type, now);
@@ -94,8 +94,11 @@ class TelemetryWriter {
     take_sample(monotonic_ns() - entered_ns_);
     sampling_ = false;
   }
-  /// Of the messages handled, so many were told with note().
-  RK_FN void queued(std::uint32_t messages) { gap_ += messages; }
+  /// Of the messages told with note(), so many queued, and so many found the worker idle.
+  RK_FN void noted(std::uint32_t queued, std::uint32_t found_idle) {
+    gap_ += queued;
+    idle_gap_ += found_idle;
+  }
   /// The actors of the messages from now on are of this type.
   RK_FN void turn_to(std::uint32_t type) { row_ = rows_ + type; }
   /// `messages` handlers of one type have returned and sent `sends` in all.
@@ -152,10 +155,14 @@ class TelemetryWriter {
   }
   RK_FN void publish(std::uint64_t clock_us) {
     set(head_->clock_us, clock_us);
-    // relaxed: a depth for people; the words move on meanwhile
-    const std::uint64_t consumed = load_relaxed<Scope::device>(inbox_words_->consumed);
-    const std::uint64_t tail = load_relaxed<Scope::device>(inbox_words_->tail);
-    set(head_->inbox_used, tail > consumed ? tail - consumed : 0);
+    std::uint64_t used = 0;
+    for (RingWords* const words : inbox_words_) {
+      // relaxed: a depth for people; the words move on meanwhile
+      const std::uint64_t consumed = load_relaxed<Scope::device>(words->consumed);
+      const std::uint64_t tail = load_relaxed<Scope::device>(words->tail);
+      used += tail > consumed ? tail - consumed : 0;
+    }
+    set(head_->inbox_used, used);
   }
 
  private:
@@ -194,7 +201,7 @@ class TelemetryWriter {
   TelemetryRow* rows_ = nullptr;
   TelemetryRow* row_ = nullptr;  ///< of the running handler
   std::uint32_t no_type_ = 0;
-  RingWords* inbox_words_ = nullptr;
+  RingWords* inbox_words_[2] = {};
   std::uint64_t entered_ns_ = 0;
   std::uint32_t gap_ = 0;       ///< messages that queued, since the newest sample of them
   std::uint32_t idle_gap_ = 0;  ///< messages that found the worker idle, the same

@@ -410,7 +410,9 @@ class Worker {
     SlotHeader* slot = action.slot;
     Source source = action.source;
     bool is_roomy = false;
-    std::uint32_t told = 0;          // how many of the burst are counted
+    std::uint32_t told = 0;    // how many of the burst are counted
+    std::uint32_t waited = 0;  // of those that are not: found the worker idle
+    std::uint32_t waits = 0;
     for (std::uint32_t end = 0;;) {  // of the plain ones; 0: the action's own
       Context<Worker, Group> context(*this, group, *slot, message);
       const bool known = Program::dispatch(slot->type, message.header().tag, slot_state(slot),
@@ -419,8 +421,8 @@ class Worker {
       ++n;
       if (end != 0) {
         if (context.outcome().fault != Fault::none || !known) {
-          count_plain(n - 1 - told);
-          telemetry_.queued(1);
+          count_plain(n - 1 - told, waited);
+          telemetry_.noted(1, 0);
           (void)finish(source, 0, message, *slot, context.outcome(), known);
           return n;
         }
@@ -441,17 +443,25 @@ class Worker {
         if (end > kBurst) end = kBurst;
         told = n;
       }
-      if (n >= end) break;
       const std::uint32_t type = slot->type;
-      message = Mail::next_plain(*this, source, slot, is_roomy);
-      if (!message) break;
+      std::byte* next = n < end ? Mail::next_plain(*this, source, slot, is_roomy) : nullptr;
+      const bool waits_for_it = next == nullptr;
+      if (waits_for_it) {
+        if (n >= kBurst || waits++ == kWaits) break;
+        next = Mail::await_plain(*this, source, slot, is_roomy, n >= end);
+        if (next == nullptr) break;
+        ++end;
+      }
+      message.slot = next;
       if (slot->type != type) {
-        count_plain(n - told);
+        count_plain(n - told, waited);
         told = n;
+        waited = 0;
         telemetry_.turn_to(slot->type);
       }
+      waited += waits_for_it;
     }
-    count_plain(n - told);
+    count_plain(n - told, waited);
     return n;
   }
 
@@ -475,10 +485,11 @@ class Worker {
     if ((slot.flags & kSlotStepTimers) != 0) Duty::fire_steps(*this, slot);
     if (stops) Life::end(*this, slot, kCodeStopped);
   }
-  /// The newest plain messages, all to actors of one type: a burst counts them together.
-  RK_FN void count_plain(std::uint32_t messages) {
+  /// The newest plain messages, all to actors of one type: a burst counts them together. `waited`:
+  /// how many of them it waited for.
+  RK_FN void count_plain(std::uint32_t messages, std::uint32_t waited) {
     received_ += messages;
-    telemetry_.queued(messages);
+    telemetry_.noted(messages - waited, waited);
     telemetry_.handled(messages, sent_ - sent_before_);
     sent_before_ = sent_;
   }
@@ -582,6 +593,8 @@ class Worker {
   }
 
   static constexpr std::uint32_t kBurst = 64;
+  /// Messages that a burst waits for: control, timers and the dispatcher have their turn after it.
+  static constexpr std::uint32_t kWaits = 16;
   /// Messages of the stash looked at in a turn, and before each message of a burst: what found no
   /// room in this turn will hardly find it one message later.
   static constexpr std::uint32_t kStashLooks = 16;

@@ -171,24 +171,34 @@ class SpscConsumer {
   std::uint64_t position_ = 0;
 };
 
-/// One of several producers of an MPSC ring. Private to its thread; the ring's words are shared.
+/// How many threads or blocks fill a ring. One alone takes its tickets without a locked
+/// instruction, which would wait until all that it wrote before is visible.
+enum class Producers : std::uint32_t { many, one };
+
+/// One of the producers of a ring. Private to its thread; the ring's words are shared.
 template <class Slots, Scope S>
 class MpscProducer {
  public:
   using SlotPointer = decltype(Slots{}.slot(0));
   MpscProducer() = default;
-  RK_FN MpscProducer(Slots slots, RingWords* words) : slots_(slots), words_(words) {}
+  RK_FN MpscProducer(Slots slots, RingWords* words, Producers producers = Producers::many)
+      : slots_(slots), words_(words), producers_(producers) {}
 
   /// Takes a ticket if fewer than `limit` slots are in use; null if not. `position` receives the
   /// ticket, which must be passed to publish() with the slot soon: the consumer cannot pass a
   /// ticket that was taken and not published.
-  RK_FN SlotPointer try_claim(std::uint64_t& position, std::uint64_t limit) {
+  RK_FN RK_HOT SlotPointer try_claim(std::uint64_t& position, std::uint64_t limit) {
     std::uint64_t ticket = load_relaxed<S>(words_->tail);  // relaxed: the claim below decides
     for (;;) {
       if (in_use(ticket) >= limit) {
         // acquire: the consumer is done reading below this; pairs with SpscConsumer::pop
         consumed_cache_ = load_acquire<S>(words_->consumed);
         if (in_use(ticket) >= limit) return nullptr;
+      }
+      if (producers_ == Producers::one) {
+        // relaxed: nobody else takes tickets; who reads how many are in use wants any recent value
+        store_relaxed<S>(words_->tail, ticket + 1);
+        break;
       }
       if (claim_relaxed<S>(words_->tail, ticket, ticket + 1)) break;
     }
@@ -224,6 +234,7 @@ class MpscProducer {
   Slots slots_{};
   RingWords* words_ = nullptr;
   std::uint64_t consumed_cache_ = 0;
+  Producers producers_ = Producers::many;
 };
 
 }  // namespace rk

@@ -20,10 +20,10 @@ inline constexpr std::uint32_t kMaxWorkers = 255;
 
 /// Sizes of every bounded thing. Slot counts are rounded up to powers of two.
 struct Capacities {
-  std::uint32_t inbox_slots = 8192;   ///< per worker; the host may fill it to half
+  std::uint32_t inbox_slots = 1024;   ///< per worker: from other workers; half as many for the host
   std::uint32_t local_slots = 8192;   ///< per worker: messages to actors of the same worker
   std::uint32_t control_slots = 256;  ///< per worker: messages of control priority, commands
-  std::uint32_t outbox_slots = 1024;  ///< per worker
+  std::uint32_t outbox_slots = 8192;  ///< per worker: what finds an inbox full waits here
   std::uint32_t stash_slots = 1024;   ///< per worker
   std::uint32_t timer_slots = 256;    ///< per worker: timers and asks that wait for their time
   std::uint32_t slab_blocks = 64;     ///< per worker
@@ -106,9 +106,11 @@ struct WorkerView {
   std::uint64_t slot_bytes;  ///< of all its slots
   PlacePool* pools;          ///< by actor type, private
 
-  StridedSlots inbox;
+  StridedSlots inbox;  ///< from other workers
   RingWords* inbox_words;
-  StridedSlots control;
+  StridedSlots host_inbox;  ///< from the host
+  RingWords* host_inbox_words;
+  StridedSlots control;  ///< from all of them, this worker too
   RingWords* control_words;
   std::byte* local;             ///< local_slots messages, private
   std::byte* express;           ///< kExpressSlots messages, private
@@ -161,7 +163,7 @@ struct SystemView {
   HostRing h2k[kHostLanes];
   std::byte* dispatcher_ring;
   StreamWords* dispatcher_words;
-  InboxProducer* dispatcher_peers;  ///< as WorkerView::peers
+  InboxProducer* dispatcher_peers;  ///< as WorkerView::peers, to the host's inboxes
 
   MoveBlock* move;       ///< null: actors stay where they are
   SurveyEntry* surveys;  ///< by actor index
@@ -171,6 +173,11 @@ struct SystemView {
   std::uint64_t base_hlc;    ///< every new stamp exceeds it
   std::uint32_t
       background_percent;  ///< share of worker time that saving may take while a cut is open
+
+  /// Of each inbox. A worker sends to its own only in the course of a move.
+  [[nodiscard]] RK_FN Producers inbox_producers() const {
+    return worker_count == 2 && move == nullptr ? Producers::one : Producers::many;
+  }
 };
 
 }  // namespace rk

@@ -69,13 +69,7 @@ class Backoff {
 #if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
     if (round_ < kSpins) {
       ++round_;
-      for (std::uint32_t n = 0; n < kLooks; ++n) {
-        if (is_there()) return true;
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-      }
-      return false;
+      return look(is_there);
     }
 #endif
     wait();
@@ -84,6 +78,20 @@ class Backoff {
 #else
     return is_there();
 #endif
+  }
+
+  /// One round of the spinning stage; looks once where nobody asks.
+  template <class IsThere>
+  RK_FN static bool look(IsThere is_there) {
+#if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
+    for (std::uint32_t n = 1; n < kLooks; ++n) {
+      if (is_there()) return true;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+#endif
+    return is_there();
   }
 
   RK_FN void wait() {

@@ -33,10 +33,11 @@ Result<void> Runtime::Impl::audit() {
     const WorkerView& view = system.workers[w];
     WorkerStatus& status = *view.status;
     waiting +=
-        waiting_in(view.inbox, view.inbox_words) + waiting_in(view.control, view.control_words) +
-        waiting_in(view.k2h, view.k2h_words) + load_relaxed<Scope::system>(status.stashed) +
-        load_relaxed<Scope::system>(status.outbox) + load_relaxed<Scope::system>(status.local) +
-        load_relaxed<Scope::system>(status.timers);
+        waiting_in(view.inbox, view.inbox_words) +
+        waiting_in(view.host_inbox, view.host_inbox_words) +
+        waiting_in(view.control, view.control_words) + waiting_in(view.k2h, view.k2h_words) +
+        load_relaxed<Scope::system>(status.stashed) + load_relaxed<Scope::system>(status.outbox) +
+        load_relaxed<Scope::system>(status.local) + load_relaxed<Scope::system>(status.timers);
   }
   if (totals.sent == totals.received + waiting) return {};
   return fail(ErrorCode::internal, "messages are not conserved: " + std::to_string(totals.sent) +

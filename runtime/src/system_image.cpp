@@ -93,12 +93,14 @@ WorkerPlan plan_worker(const SystemPlan& plan, const ProgramInfo& program,
   return worker;
 }
 
+std::uint32_t host_inbox_slots(const Capacities& capacity) { return capacity.inbox_slots / 2; }
+
 /// Room for restored messages and, with moves, for all that can wait on one worker.
 std::uint64_t replay_slots(const SystemPlan& plan, const Capacities& capacity, std::uint32_t w) {
   const std::uint64_t restored = w < plan.replay.size() ? plan.replay[w].size() : 0;
   if (!plan.movable) return restored;
-  return restored + capacity.inbox_slots + kExpressSlots + capacity.local_slots +
-         capacity.control_slots + capacity.stash_slots;
+  return restored + capacity.inbox_slots + host_inbox_slots(capacity) + kExpressSlots +
+         capacity.local_slots + capacity.control_slots + capacity.stash_slots;
 }
 
 struct Regions {
@@ -119,6 +121,8 @@ struct Regions {
     std::uint32_t* free_places;
     std::byte* inbox;
     RingWords* inbox_words;
+    std::byte* host_inbox;
+    RingWords* host_inbox_words;
     std::byte* control;
     RingWords* control_words;
     std::byte* local;
@@ -183,6 +187,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     p.free_places = bump.take<std::uint32_t>(workers[w].actors.size());
     p.inbox_words = bump.take<RingWords>(1);
     p.inbox = bump.take<std::byte>(std::uint64_t{capacity.inbox_slots} * slot_bytes);
+    p.host_inbox_words = bump.take<RingWords>(1);
+    p.host_inbox = bump.take<std::byte>(std::uint64_t{host_inbox_slots(capacity)} * slot_bytes);
     p.control_words = bump.take<RingWords>(1);
     p.control = bump.take<std::byte>(std::uint64_t{capacity.control_slots} * slot_bytes);
     p.local = bump.take<std::byte>(std::uint64_t{capacity.local_slots} * slot_bytes);
@@ -483,6 +489,8 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     view.slot_bytes = worker.used_slot_bytes;
     view.inbox = strided(d.inbox, capacity.inbox_slots, slot_bytes);
     view.inbox_words = d.inbox_words;
+    view.host_inbox = strided(d.host_inbox, host_inbox_slots(capacity), slot_bytes);
+    view.host_inbox_words = d.host_inbox_words;
     view.control = strided(d.control, capacity.control_slots, slot_bytes);
     view.control_words = d.control_words;
     view.local = d.local;

@@ -1,4 +1,4 @@
-// Which message comes next: the local FIFO, its express places and the inbox.
+// Which message comes next: the local FIFO, its express places, the inbox and the host's inbox.
 #include <ringkernel/kernels/mailbox.hpp>
 
 #include <gtest/gtest.h>
@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint32_t kSlotBytes = 64;
 constexpr std::uint32_t kLocalSlots = 16;
+constexpr std::uint32_t kInboxSlots = 64;
 
 /// The memory of one worker's queues, and its mailbox.
 class LocalMail {
@@ -29,11 +30,15 @@ class LocalMail {
     self.express = at(kLocalSlots);
     self.stash = at(kLocalSlots + kExpressSlots);
     self.local_newest = newest_.data();
-    self.inbox = {at(kLocalSlots + kExpressSlots + 4), 3, 6};
-    self.inbox_words = &inbox_words_;
-    self.control = {at(kLocalSlots + kExpressSlots + 8), 3, 6};
+    self.control = {at(kLocalSlots + kExpressSlots + 4), 3, 6};
     self.control_words = &control_words_;
+    self.inbox = {inbox_[0].data()->bytes, kInboxSlots - 1, 6};
+    self.inbox_words = &inbox_words_[0];
+    self.host_inbox = {inbox_[1].data()->bytes, kInboxSlots - 1, 6};
+    self.host_inbox_words = &inbox_words_[1];
     self.slot_bytes = slot_bytes;
+    inboxes_ = {InboxProducer(self.inbox, self.inbox_words),
+                InboxProducer(self.host_inbox, self.host_inbox_words, Producers::one)};
     mailbox_ = OneLane(system, self);
   }
 
@@ -47,6 +52,19 @@ class LocalMail {
     std::memcpy(claim.slot, &header, sizeof(header));
     mailbox_.push_local(claim, sender);
     return header.source_sequence;
+  }
+  /// From another worker, or from the host.
+  void arrive(bool from_host, std::uint32_t sender) {
+    std::uint64_t position = 0;
+    std::byte* slot = inboxes_[from_host].try_claim(position, kInboxSlots);
+    ASSERT_NE(slot, nullptr);
+    MessageHeader header{};
+    header.src = ActorId::make(sender, 0);
+    header.source_sequence = ++sent_[sender];
+    std::memcpy(slot + sizeof(header.seq),
+                reinterpret_cast<std::byte*>(&header) + sizeof(header.seq),
+                sizeof(header) - sizeof(header.seq));
+    inboxes_[from_host].publish(slot, position);
   }
   /// The next message and where it lies; handled with finish().
   MessageView next(Source& source) { return mailbox_.arrival(source); }
@@ -66,10 +84,12 @@ class LocalMail {
   };
   std::byte* at(std::size_t slot) { return memory_[slot].bytes; }
 
-  std::array<Slot, kLocalSlots + kExpressSlots + 12> memory_{};
+  std::array<Slot, kLocalSlots + kExpressSlots + 8> memory_{};
+  std::array<std::array<Slot, kInboxSlots>, 2> inbox_{};  ///< of other workers, of the host
   std::array<std::uint32_t, kNewestWords> newest_{};
-  RingWords inbox_words_{};
+  std::array<RingWords, 2> inbox_words_{};
   RingWords control_words_{};
+  std::array<InboxProducer, 2> inboxes_;
   OneLane mailbox_;
   std::map<std::uint32_t, std::uint32_t> sent_;
 };
@@ -133,6 +153,37 @@ TEST(Mailbox, InABurstAnExpressMessageGoesInTheTurnOfTheInboxToo) {
   EXPECT_EQ(source, Source::express);
   mail.finish(source);
   EXPECT_FALSE(mail.next_in_burst(source));
+}
+
+TEST(Mailbox, NoneOfTheThreeQueuesStarvesAnother) {
+  LocalMail mail(std::uint64_t{1} << 24);
+  for (std::uint32_t n = 0; n < kLocalSlots; ++n) (void)mail.send(1);
+  for (std::uint32_t n = 0; n < kInboxSlots; ++n) mail.arrive(false, 2);
+  for (std::uint32_t n = 0; n < kInboxSlots; ++n) mail.arrive(true, 3);
+  std::map<Source, std::uint32_t> handled;
+  Source source{};
+  for (std::uint32_t n = 0; n < 48; ++n) {
+    ASSERT_TRUE(mail.next(source));
+    mail.finish(source);
+    ++handled[source];
+  }
+  for (const Source of : {Source::local, Source::inbox, Source::host})
+    EXPECT_EQ(handled[of], 16u) << static_cast<std::uint32_t>(of);
+  while (mail.next(source)) {
+    mail.finish(source);
+    ++handled[source];
+  }
+  EXPECT_EQ(handled[Source::inbox] + handled[Source::host], 2 * kInboxSlots);
+}
+
+TEST(Mailbox, TheCutFindsWhatTheHostSent) {
+  LocalMail mail;
+  mail.arrive(true, 1);
+  mail.mailbox().begin_sweep();
+  const auto old = mail.mailbox().next_old(1);
+  ASSERT_TRUE(old);
+  old.header().epoch = 1;
+  EXPECT_FALSE(mail.mailbox().next_old(1));
 }
 
 TEST(Mailbox, ManyActorsTakeTheFifo) {

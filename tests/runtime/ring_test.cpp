@@ -38,7 +38,7 @@ class Inbox {
       : memory_(new (std::align_val_t{64}) std::byte[capacity * kSmallMessageBytes]()) {
     slots_ = {memory_.get(), capacity - 1, 6};
   }
-  Producer producer() { return {slots_, &words_}; }
+  Producer producer(Producers producers = Producers::many) { return {slots_, &words_, producers}; }
   Consumer consumer() { return {slots_, &words_}; }
   const RingWords& words() const { return words_; }
 
@@ -412,8 +412,8 @@ std::optional<std::string> run_inbox(std::uint32_t producers, std::uint64_t capa
   Inbox inbox(capacity);
   std::vector<std::thread> threads;
   for (std::uint32_t p = 0; p < producers; ++p) {
-    threads.emplace_back([&inbox, p, capacity, count] {
-      auto producer = inbox.producer();
+    threads.emplace_back([&inbox, p, producers, capacity, count] {
+      auto producer = inbox.producer(producers == 1 ? Producers::one : Producers::many);
       const std::uint64_t limit = p == 0 && capacity > 1 ? capacity / 2 : capacity;
       for (std::uint32_t i = 0; i < count; ++i) {
         Backoff backoff;
@@ -442,6 +442,12 @@ std::optional<std::string> run_inbox(std::uint32_t producers, std::uint64_t capa
   for (auto& thread : threads) thread.join();
   if (consumer.front() != nullptr) problem = "a message too many";
   return problem;
+}
+
+TEST(Inbox, OneProducerNeedsNoClaimToLoseDoubleAndReorderNothing) {
+  for (const std::uint64_t capacity : {1u, 4u, 256u}) {
+    EXPECT_EQ(run_inbox(1, capacity, 40000), std::nullopt) << "capacity " << capacity;
+  }
 }
 
 TEST(Inbox, TwoProducersLoseDoubleAndReorderNothing) {

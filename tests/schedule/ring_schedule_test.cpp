@@ -84,14 +84,6 @@ Subject spsc(std::uint64_t capacity, Planted planted = Planted::none) {
   return {"spsc_of_" + std::to_string(capacity), prepare, {.expected_steps = 80}};
 }
 
-/// A ticket taken by load and store: what the claim is there to prevent.
-TypedSlot<Payload>* take_ticket(TypedSlots<Payload> slots, RingWords& words, std::uint64_t& at) {
-  at = load_relaxed<Scope::device>(words.tail);
-  if (at - load_acquire<Scope::device>(words.consumed) >= slots.capacity()) return nullptr;
-  store_relaxed<Scope::device>(words.tail, at + 1);
-  return slots.slot(at);
-}
-
 /// Two producers; the first may use only half of the slots.
 Subject mpsc(Planted planted = Planted::none) {
   constexpr std::uint64_t kCapacity = 4;
@@ -100,18 +92,17 @@ Subject mpsc(Planted planted = Planted::none) {
   const auto prepare = [=]() -> std::vector<Body> {
     const TypedSlots<Payload> slots = ring->reset(kCapacity);
     const auto producer = [=](std::uint64_t who) {
-      MpscProducer<TypedSlots<Payload>, Scope::device> end(slots, &ring->words);
+      // each believes that it is alone: what the claim is there to prevent
+      const bool is_alone = planted == Planted::ticket_without_claim;
+      MpscProducer<TypedSlots<Payload>, Scope::device> end(
+          slots, &ring->words, is_alone ? Producers::one : Producers::many);
       const bool limited = who == 0 && planted != Planted::ticket_without_claim;
       const std::uint64_t limit = limited && planted != Planted::limit ? kCapacity / 2 : kCapacity;
       Backoff backoff;
       for (std::uint64_t n = 0; n < kEach; ++n) {
         std::uint64_t at = 0;
-        const auto claim = [&] {
-          return planted == Planted::ticket_without_claim ? take_ticket(slots, ring->words, at)
-                                                          : end.try_claim(at, limit);
-        };
-        TypedSlot<Payload>* slot = claim();
-        for (; slot == nullptr; slot = claim()) backoff.wait();
+        TypedSlot<Payload>* slot = nullptr;
+        while ((slot = end.try_claim(at, limit)) == nullptr) backoff.wait();
         // straight from memory: no switch since the claim
         require(!limited || at + 1 - ring->words.consumed <= kCapacity / 2,
                 "the limited producer took more than its share");
