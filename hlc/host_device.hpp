@@ -13,11 +13,14 @@
 #endif
 
 // RK_HOT, on the way of every message: g++ would leave these out of line, and then copy what could
-// stay in registers; nvcc inlines by itself. RK_COLD: what is rare stays out of that way.
+// stay in registers; nvcc inlines by itself. RK_COLD: what is rare stays out of that way. RK_APART:
+// the same for what is not rare, but has a way of its own.
 #if defined(__CUDACC__)
 #define RK_HOT
 #define RK_COLD __noinline__
+#define RK_APART __noinline__
 #else
 #define RK_HOT __attribute__((always_inline))
 #define RK_COLD __attribute__((noinline, cold))
+#define RK_APART __attribute__((noinline))
 #endif

@@ -84,13 +84,16 @@ class Intake {
     if (w.mailbox_.local_size() != 0 || !w.mailbox_.stash.empty() || !w.timers_.empty() ||
         w.outbox_.size() != 0)
       return nullptr;
-    w.mailbox_.return_credits();
-    const auto has_arrival = [&w] { return w.mailbox_.has_arrival(); };
-    if ((must_wait && has_arrival()) || !Backoff::look(has_arrival) || w.mailbox_.control_front())
-      return nullptr;
-    const MessageView message = w.mailbox_.inbox_front();
-    if (!message) return nullptr;
-    source = Source::inbox;
+    auto& mailbox = w.mailbox_;
+    mailbox.return_credits();
+    if (must_wait && mailbox.has_arrival()) return nullptr;
+    MessageView message{};
+    const auto is_there = [&] {
+      message = mailbox.next_of_inbox(source);
+      return message || mailbox.has_other_arrival();
+    };
+    const std::uint32_t pauses = w.outbox_.take_asked() ? Backoff::kAnswerPauses : 1;
+    if (!Backoff::look(is_there, pauses) || !message || mailbox.control_front()) return nullptr;
     return take_plain(w, source, message, slot, is_roomy);
   }
 

@@ -10,18 +10,32 @@
 //  host's inbox, which take turns. After kExpressLimit express messages one of the FIFO goes, and
 //  before it the inboxes have their turns.
 //  3. A message stays where it lies until its handler has returned; finish() then frees its place.
+//  4. Messages of pair cells count as the inbox's: each is handled where it would lie if it had
+//  been put there (pair_cell.hpp).
 #pragma once
 
 #include <ringkernel/kernels/local_queue.hpp>
 #include <ringkernel/kernels/stash.hpp>
+#include <ringkernel/runtime/mutant.hpp>
 
 namespace rk {
 
-enum class Source : std::uint32_t { none, control, stash, replay, express, local, inbox, host };
+enum class Source : std::uint32_t {
+  none,
+  control,
+  stash,
+  replay,
+  express,
+  local,
+  inbox,
+  cell,
+  host
+};
 
-/// Lane 0 only. `HasExpress`: the newest local message may be handled next, while it is in the
-/// nearest cache, as Go's scheduler does with its `runnext` and Tokio with its LIFO slot.
-template <std::uint32_t SlotBytes, bool HasExpress>
+/// Lane 0 only. `IsSingle`, for workers of one lane: the newest local message may be handled next
+/// (express), while it is in the nearest cache, as Go's scheduler does with its `runnext` and Tokio
+/// with its LIFO slot; and there may be pair cells.
+template <std::uint32_t SlotBytes, bool IsSingle>
 class Mailbox {
  public:
   using Ring = SpscConsumer<StridedSlots, Scope::device>;
@@ -38,6 +52,8 @@ class Mailbox {
         inbox_(self.inbox, self.inbox_words),
         host_(self.host_inbox, self.host_inbox_words),
         control_(self.control, self.control_words),
+        cells_(IsSingle ? self.cells : nullptr),
+        cell_count_(cells_ == nullptr ? 0 : system.worker_count),
         replay_(self.replay),
         replay_count_(self.replay_count),
         replay_slots_(self.replay_slots) {}
@@ -46,7 +62,21 @@ class Mailbox {
   Stash stash;
 
   RK_FN RK_HOT MessageView control_front() const { return view(control_.front()); }
-  RK_FN RK_HOT MessageView inbox_front() const { return view(inbox_.front()); }
+  /// The inbox's next message, or that of a cell in its place.
+  RK_FN RK_HOT MessageView next_of_inbox(Source& source) {
+    std::byte* const slot = inbox_.front();
+    if constexpr (IsSingle) {
+      // with messages in the inbox all the time, cells are looked at once in a turn
+      if (cell_count_ != 0 && (slot == nullptr || turns_left_ == kTurns)) {
+        const MessageView message = next_of_cells(source);
+        if (message) return message;
+      }
+    }
+    return source = Source::inbox, view(slot);
+  }
+
+  /// The handler of the newest message from a cell begins.
+  RK_FN void take_in_hand() { cells_[handled_cell_].state = PairCellEnd::Box::in_hand; }
 
   /// Place of a message between actors of this worker, before push_local().
   struct LocalClaim {
@@ -56,14 +86,14 @@ class Mailbox {
   /// Where the actor with this index writes its next message to one of this worker. Precondition:
   /// local.has_room(1). It counts as sent with push_local().
   RK_FN RK_HOT LocalClaim claim_local(std::uint32_t sender) const {
-    if constexpr (HasExpress) {
+    if constexpr (IsSingle) {
       if (express_left_ != 0 && express_.has_room(1) && !waits_in_local(sender))
         return {express_.claim(), true};
     }
     return {local.claim(), false};
   }
   RK_FN RK_HOT void push_local(const LocalClaim& claim, std::uint32_t sender) {
-    if constexpr (HasExpress) {
+    if constexpr (IsSingle) {
       if (claim.is_express) {
         express_.push();
         if (--express_left_ == 0) turns_left_ = 0;
@@ -75,7 +105,7 @@ class Mailbox {
   /// Makes the message at local.claim() the last of the FIFO.
   RK_FN void append_local(std::uint32_t sender) {
     local.push();
-    if constexpr (HasExpress) newest_of(sender) = static_cast<std::uint32_t>(local.tail());
+    if constexpr (IsSingle) newest_of(sender) = static_cast<std::uint32_t>(local.tail());
   }
   /// Messages between actors of this worker that wait, and replayed ones.
   [[nodiscard]] RK_FN std::uint64_t local_size() const {
@@ -85,12 +115,20 @@ class Mailbox {
   /// The express message, whoever's turn it is: for bursts, in which there is room for everything.
   /// Precondition: no replays_left().
   [[nodiscard]] RK_FN RK_HOT MessageView express_front() const {
-    return HasExpress && !express_.empty() ? view(express_.front()) : MessageView{};
+    return IsSingle && !express_.empty() ? view(express_.front()) : MessageView{};
   }
 
   /// Whether a message of another worker or the host is there.
   [[nodiscard]] RK_FN bool has_arrival() const {
-    return inbox_.front() != nullptr || control_.front() != nullptr || host_.front() != nullptr;
+    if (inbox_.front() != nullptr || has_other_arrival()) return true;
+    for (std::uint32_t n = 0; n < cell_count_; ++n) {
+      if (cells_[n].has_message()) return true;
+    }
+    return cell_count_ != 0 && inbox_.marked_front() != nullptr;
+  }
+  /// The same for what next_of_inbox() does not give.
+  [[nodiscard]] RK_FN bool has_other_arrival() const {
+    return control_.front() != nullptr || host_.front() != nullptr;
   }
   /// The next message that arrived, without taking it.
   RK_FN RK_HOT MessageView arrival(Source& source) {
@@ -101,14 +139,16 @@ class Mailbox {
     for (std::uint32_t look = 0; look <= kQueues; ++look) {
       if (turns_left_ != 0) {
         if (turn_ == Source::local) {
-          if (HasExpress && !express_.empty())
+          if (IsSingle && !express_.empty())
             return source = Source::express, view(express_.front());
           if (!local.empty()) {
             if (express_left_ == 0) express_left_ = express_limit_;
             return source = Source::local, view(local.front());
           }
-        } else if (std::byte* slot = (turn_ == Source::inbox ? inbox_ : host_).front()) {
-          return source = turn_, view(slot);
+        } else if (turn_ == Source::inbox) {
+          if (const MessageView message = next_of_inbox(source)) return message;
+        } else if (std::byte* slot = host_.front()) {
+          return source = Source::host, view(slot);
         }
       }
       take_turns();
@@ -132,7 +172,7 @@ class Mailbox {
   RK_FN MessageView peek(Source source, std::uint32_t ahead) const {
     if (source == Source::inbox) return view(inbox_.peek(inbox_.position() + ahead));
     if (source == Source::host) return view(host_.peek(host_.position() + ahead));
-    if (source == Source::express) return {};
+    if (source == Source::express || source == Source::cell) return {};
     return ahead < local.size() ? view(local.at(local.head() + ahead)) : MessageView{};
   }
 
@@ -153,12 +193,16 @@ class Mailbox {
 
   /// Frees the place of a message that was handled or set aside. Not for the stash.
   RK_FN RK_HOT void finish(Source source) {
-    if (HasExpress && source == Source::express) return express_.pop();
+    if (IsSingle && source == Source::express) return express_.pop();
     if (source == Source::replay) return void(++replayed_);
     if (source == Source::control) return control_.pop();
     turns_left_ -= turns_left_ != 0;
     if (source == Source::local) return local.pop();
     if (source == Source::host) return host_.pop();
+    if (IsSingle && source == Source::cell) {
+      cells_[handled_cell_].state = PairCellEnd::Box::empty;
+      return;
+    }
     inbox_.take();
     if (++owed_ == kCredits) return_credits();
   }
@@ -166,7 +210,16 @@ class Mailbox {
   /// Replayed messages that wait.
   [[nodiscard]] RK_FN std::uint64_t replays_left() const { return replay_count_ - replayed_; }
 
-  // --- moves of actors, while all workers stand still and no cut is open
+  /// A message that waits, to tell of it.
+  [[nodiscard]] RK_FN MessageView waiting() const {
+    if (replays_left() != 0) return elder(replayed_);
+    if (IsSingle && !express_.empty()) return view(express_.front());
+    if (!local.empty()) return view(local.front());
+    std::byte* const slot = inbox_.front();
+    return view(slot != nullptr ? slot : host_.front());
+  }
+
+  // --- moves of actors, while all workers stand still and no cut is open; then nobody has cells
 
   /// Visits what waits in a queue, in its order. Not for the stash.
   template <class Visit>
@@ -189,7 +242,7 @@ class Mailbox {
       if ((message.header().flags & kFlagDelivered) != 0) continue;
       if (--to != from - 1) copy_message(place(source, to).slot, message.slot, SlotBytes);
     }
-    if constexpr (HasExpress) {
+    if constexpr (IsSingle) {
       // those that moved up wait for longer than was noted
       for (std::uint64_t at = to; source == Source::local && at != end; ++at)
         newest_of(place(source, at).header().src.index()) = static_cast<std::uint32_t>(at + 1);
@@ -247,6 +300,12 @@ class Mailbox {
       }
       return false;
     };
+    for (std::uint32_t n = 0; n < cell_count_; ++n) {
+      PairCellEnd& cell = cells_[n];
+      if (!cell.has_message()) continue;
+      cell.read(SlotBytes);
+      if (is_old(view(cell.box))) return view(cell.box);
+    }
     constexpr std::uint64_t kOpenEnd = ~std::uint64_t{0};
     (void)(sweep(cursor_[0], replayed_, replay_count_,
                  [&](std::uint64_t at) { return view(replay_ + at * SlotBytes); }) ||
@@ -266,6 +325,23 @@ class Mailbox {
   }
 
  private:
+  /// What comes next of the cells and of an inbox whose front is marked; none if that front is not.
+  RK_FN RK_APART MessageView next_of_cells(Source& source) {
+    // first: whoever marked it had written into the cell before
+    std::byte* const marked = inbox_.marked_front();
+    for (std::uint32_t n = 0; n < cell_count_; ++n) {
+      PairCellEnd& cell = cells_[n];
+      if (planted(Mutant::cell_overtaken) && marked != nullptr) break;
+      if (!cell.has_message()) continue;
+      cell.read(SlotBytes);
+      if (!cell.is_due(inbox_.position()) && !planted(Mutant::cell_overtakes)) continue;
+      handled_cell_ = n;
+      return source = Source::cell, view(cell.box);
+    }
+    if (marked != nullptr) inbox_.unmark_front();
+    return source = Source::inbox, view(marked);
+  }
+
   static constexpr std::uint32_t kSweepSteps = 64;
   static constexpr std::uint32_t kTurns = 16;
   /// Places of the inbox are given back so many at a time: senders that wait for one read the word
@@ -316,6 +392,9 @@ class Mailbox {
   Ring inbox_;
   Ring host_;
   Ring control_;
+  PairCellEnd* cells_ = nullptr;  ///< by worker
+  std::uint32_t cell_count_ = 0;
+  std::uint32_t handled_cell_ = 0;  ///< of the newest message from a cell
   std::byte* replay_ = nullptr;
   std::uint64_t replay_count_ = 0;
   std::uint64_t replay_slots_ = 0;

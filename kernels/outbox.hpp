@@ -21,7 +21,8 @@ class Outbox {
  public:
   Outbox() = default;
   RK_FN Outbox(const SystemView& system, const WorkerView& self)
-      : peers_(self.peers),
+      : cells_(self.cells),
+        peers_(self.peers),
         base_(self.outbox),
         mask_(system.capacity.outbox_slots - 1),
         workers_(system.worker_count),
@@ -46,8 +47,8 @@ class Outbox {
   /// Where a message is written before publish().
   struct Claim {
     std::byte* slot;
-    InboxProducer* inbox;    ///< null: an outbox entry
-    std::uint64_t position;  ///< ticket; of an outbox entry, the inbox it is for
+    InboxProducer* inbox;    ///< null: a cell or an outbox entry
+    std::uint64_t position;  ///< ticket; else the inbox it is for, with kInCell for a cell
   };
   /// Place of the next message to another worker. Precondition: has_room(1).
   RK_FN RK_HOT Claim claim(std::uint32_t to_worker, bool is_control) {
@@ -59,17 +60,30 @@ class Outbox {
       if (std::byte* slot = peer.try_claim(position, peer.capacity()))
         return {slot, &peer, position};
       ++full_inbox_total_;
+    } else if (waiting_[to] == kAfterCell) {
+      return claim_after_cell(to);
     }
     return {entry(tail_), nullptr, to};
+  }
+  /// The same for an ordinary message of a worker that has nothing else to do.
+  RK_FN RK_APART Claim claim_calmly(std::uint32_t to_worker) {
+    const bool is_free = cells_ != nullptr && cells_[to_worker].may_write() &&
+                         (waiting_[inbox_index(to_worker, false)] & ~kAfterCell) == 0;
+    if (!is_free) return claim(to_worker, false);
+    return {cells_[to_worker].line, nullptr, kInCell | to_worker};
   }
   RK_FN RK_HOT void publish(const Claim& claim) {
     if (claim.inbox != nullptr) {
       claim.inbox->publish(claim.slot, claim.position);
     } else {
-      ++tail_;
-      ++size_;
-      if (waiting_[claim.position]++ == 0) ++inboxes_waited_for_;
+      publish_elsewhere(claim.position);
     }
+  }
+  /// Whether something was published in a cell since the last call.
+  [[nodiscard]] RK_FN bool take_asked() {
+    const bool asked = asked_;
+    asked_ = false;
+    return asked;
   }
 
   /// Place of the next message to the host. Precondition: has_host_room(1).
@@ -98,11 +112,11 @@ class Outbox {
           std::uint64_t ticket = 0;
           if (std::byte* slot = peer.try_claim(ticket, peer.capacity())) {
             copy_message(slot, message.slot, SlotBytes);
-            peer.publish(slot, ticket);
+            peer.publish(slot, ticket | take_mark(to));
             header.flags |= kFlagDelivered;
             --size_;
             ++left_total_;
-            if (--waiting_[to] == 0) --inboxes_waited_for_;
+            leave_queue(to);
           } else {
             word |= bit;
             ++blocked_count;
@@ -111,7 +125,7 @@ class Outbox {
             if constexpr (planted(Mutant::lost_when_full)) {
               header.flags |= kFlagDelivered;
               --size_;
-              if (--waiting_[to] == 0) --inboxes_waited_for_;
+              leave_queue(to);
             }
           }
         }
@@ -152,13 +166,12 @@ class Outbox {
   }
   /// The entry goes to another worker: before its route says so.
   RK_FN void turn_to(const MessageView& entry, std::uint32_t worker) {
-    leave_queue(entry);
-    const bool is_control = (entry.header().flags & kFlagControl) != 0;
-    if (waiting_[inbox_index(worker, is_control)]++ == 0) ++inboxes_waited_for_;
+    leave_queue(queue_of(entry));
+    enter_queue(inbox_index(worker, (entry.header().flags & kFlagControl) != 0));
   }
   /// The entry was copied to another place.
   RK_FN void withdraw(const MessageView& entry) {
-    leave_queue(entry);
+    leave_queue(queue_of(entry));
     entry.header().flags |= kFlagDelivered;
     --size_;
     ++left_total_;
@@ -175,9 +188,46 @@ class Outbox {
   [[nodiscard]] RK_FN std::uint64_t full_inbox_total() const { return full_inbox_total_; }
 
  private:
-  RK_FN void leave_queue(const MessageView& entry) {
-    const bool is_control = (entry.header().flags & kFlagControl) != 0;
-    if (--waiting_[inbox_index(entry.route().to, is_control)] == 0) --inboxes_waited_for_;
+  /// In waiting_: a message went through the pair cell, and none after it into the inbox. The first
+  /// that does is marked, so that it does not overtake.
+  static constexpr std::uint32_t kAfterCell = std::uint32_t{1} << 31;
+
+  RK_FN void enter_queue(std::uint32_t inbox) {
+    if ((waiting_[inbox]++ & ~kAfterCell) == 0) ++inboxes_waited_for_;
+  }
+  RK_FN void leave_queue(std::uint32_t inbox) {
+    if ((--waiting_[inbox] & ~kAfterCell) == 0) --inboxes_waited_for_;
+  }
+  [[nodiscard]] RK_FN std::uint32_t queue_of(const MessageView& entry) const {
+    return inbox_index(entry.route().to, (entry.header().flags & kFlagControl) != 0);
+  }
+  /// kMarked for the first message into an inbox after one through a cell, unless an answer says
+  /// that that one was read.
+  RK_FN std::uint64_t take_mark(std::uint32_t inbox) {
+    if ((waiting_[inbox] & kAfterCell) == 0) return 0;
+    waiting_[inbox] &= ~kAfterCell;
+    return cells_[inbox].awaits() ? kMarked : 0;
+  }
+  static constexpr std::uint64_t kInCell = std::uint64_t{1} << 32;
+
+  RK_FN RK_APART void publish_elsewhere(std::uint64_t position) {
+    const auto to = static_cast<std::uint32_t>(position);
+    if ((position & kInCell) == 0) {
+      ++tail_;
+      ++size_;
+      return enter_queue(to);
+    }
+    cells_[to].publish(peers_[to].claimed());
+    waiting_[to] |= kAfterCell;
+    asked_ = true;
+  }
+  RK_FN RK_APART Claim claim_after_cell(std::uint32_t to) {
+    InboxProducer& peer = peers_[to];
+    std::uint64_t position = 0;
+    if (std::byte* slot = peer.try_claim(position, peer.capacity()))
+      return {slot, &peer, position | take_mark(to)};
+    ++full_inbox_total_;
+    return {entry(tail_), nullptr, to};
   }
   RK_FN MessageView at(std::uint64_t position) const { return {entry(position), SlotBytes}; }
   RK_FN std::byte* entry(std::uint64_t position) const {
@@ -187,14 +237,16 @@ class Outbox {
     return is_control ? workers_ + worker : worker;
   }
 
+  PairCellEnd* cells_ = nullptr;  ///< by worker; null: no cells
   InboxProducer* peers_ = nullptr;
   std::byte* base_ = nullptr;
   std::uint64_t mask_ = 0;
   std::uint32_t workers_ = 0;
   std::uint32_t waits_for_ = kWaitsForNobody;
+  bool asked_ = false;
   std::uint32_t size_ = 0;
   std::uint32_t inboxes_waited_for_ = 0;
-  std::uint32_t waiting_[2 * kMaxWorkers] = {};  ///< entries by inbox
+  std::uint32_t waiting_[2 * kMaxWorkers] = {};  ///< entries by inbox, and kAfterCell
   SpscProducer<StridedSlots, Scope::system> k2h_;
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;

@@ -67,14 +67,13 @@ class StatusReport {
   /// What waits, for the telemetry's reader.
   RK_FN static void publish_telemetry(Worker& w) {
     w.refresh_wall_clock();
-    Source source = Source::none;
     MessageView stashed{};
     for (std::uint64_t at = w.mailbox_.stash.head(); at != w.mailbox_.stash.tail(); ++at) {
       if (w.mailbox_.stash.is_gone(at)) continue;
       stashed = w.mailbox_.stash.at(at);
       break;
     }
-    const MessageView arrived = w.mailbox_.arrival(source);
+    const MessageView arrived = w.mailbox_.waiting();
     w.telemetry_.waiting(stashed, stashed ? w.find_own(stashed.header().dst) : nullptr, true);
     w.telemetry_.waiting(arrived, arrived ? w.find_own(arrived.header().dst) : nullptr, false);
     w.telemetry_.publish(w.wall_.physical_us());

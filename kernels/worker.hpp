@@ -151,7 +151,9 @@ class Worker {
       count_sent(to);
       return mailbox_.push_local(claim, from.id.index());
     }
-    const auto claim = outbox_.claim(to, is_control);
+    // who waited for a message, or got one through a cell, has somebody waiting for what it sends
+    const auto claim = Group::kIsSingle && is_calm_ && !is_control ? outbox_.claim_calmly(to)
+                                                                   : outbox_.claim(to, is_control);
     write(claim.slot, from, draft, payload, bytes, to);
     count_sent(to);
     outbox_.publish(claim);
@@ -263,6 +265,7 @@ class Worker {
 
   RK_FN void decide(bool worked) {
     action_.kind = Action::Kind::none;
+    is_calm_ = false;
     telemetry_.rests();
     mailbox_.return_credits();
     if (++turn_ % kClockTurns == 0) refresh_wall_clock();
@@ -289,13 +292,16 @@ class Worker {
     if (!may_handle()) return backoff_.wait();
     // what comes while the worker looks for it is handled before anything else is looked at
     if (backoff_.wait([this] { return mailbox_.has_arrival(); }) &&
-        Mail::next_message(*this, action_, kStashLooks))
+        Mail::next_message(*this, action_, kStashLooks)) {
+      is_calm_ = true;
       backoff_.reset();
+    }
   }
 
   /// The next message of a burst.
   RK_FN void decide_next() {
     action_.kind = Action::Kind::none;
+    is_calm_ = false;
     if (received_ - published_received_ >= kStatusMessages) Report::publish(*this);
     if (open() || !may_handle()) return;
     (void)Mail::next_message(*this, action_,
@@ -409,6 +415,7 @@ class Worker {
     MessageView message{action.message.slot, kSlotBytes};
     SlotHeader* slot = action.slot;
     Source source = action.source;
+    if (Group::kIsSingle && source == Source::cell) handle_from_cell();
     bool is_roomy = false;
     std::uint32_t told = 0;    // how many of the burst are counted
     std::uint32_t waited = 0;  // of those that are not: found the worker idle
@@ -460,9 +467,16 @@ class Worker {
         telemetry_.turn_to(slot->type);
       }
       waited += waits_for_it;
+      is_calm_ = waits_for_it;
+      if (source == Source::cell) handle_from_cell();
     }
     count_plain(n - told, waited);
     return n;
+  }
+
+  RK_FN RK_HOT void handle_from_cell() {
+    mailbox_.take_in_hand();
+    is_calm_ = true;
   }
 
   /// Lane 0, when a handler has returned. False if it failed.
@@ -645,6 +659,7 @@ class Worker {
 
   std::uint64_t turn_ = 0;
   std::uint32_t idle_turns_ = 0;
+  bool is_calm_ = false;  ///< the newest message found nothing to do here, or came through a cell
   std::uint64_t published_received_ = 0;
   std::uint64_t published_sent_ = 0;
   std::uint64_t published_at_ = 0;

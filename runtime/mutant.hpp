@@ -22,6 +22,9 @@ enum class Mutant : int {
   overtaken_move = 9,       ///< what a moved actor sent before does not go before what it sends now
   mail_left_behind = 10,    ///< a message that waits in an outbox keeps its way to the old worker
   uncounted_move = 11,      ///< a moved message still counts as sent to the old worker
+  cell_overtakes = 12,      ///< a pair cell's message does not wait for older ones in the inbox
+  cell_overtaken = 13,      ///< younger ones in the inbox do not wait for a pair cell's message
+  cell_answered = 14,       ///< a pair cell is written while the message before waits in the box
 };
 
 constexpr bool planted(Mutant mutant) { return static_cast<int>(mutant) == RK_MUTANT; }

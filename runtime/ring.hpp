@@ -115,6 +115,10 @@ class SpscProducer {
   std::uint64_t end_ = 0;  ///< positions below it may be written, as far as it is known
 };
 
+/// Of a commit word: its producer wants the consumer to look elsewhere before it takes the slot. A
+/// producer marks by committing `position | kMarked`.
+inline constexpr std::uint64_t kMarked = std::uint64_t{1} << 63;
+
 /// The single consumer's end of an SPSC or MPSC ring. Private to its thread.
 template <class Slots, Scope S>
 class SpscConsumer {
@@ -129,16 +133,25 @@ class SpscConsumer {
     if (position - position_ >= slots_.capacity()) return nullptr;
     const SlotPointer slot = slots_.slot(position);
     // acquire: pairs with the producer's release of the commit word
-    return load_acquire<S>(Slots::commit_word(slot)) == position + 1 ? slot : nullptr;
+    return (load_acquire<S>(Slots::commit_word(slot)) & ~kMarked) == position + 1 ? slot : nullptr;
   }
+  /// The next slot if it was committed, and not marked.
   RK_FN RK_HOT SlotPointer front() const {
     // acquire: as in peek
     return load_acquire<S>(Slots::commit_word(next_)) == position_ + 1 ? next_ : nullptr;
   }
+  /// The next slot if it was committed and marked.
+  RK_FN SlotPointer marked_front() const {
+    // acquire: as in peek
+    return load_acquire<S>(Slots::commit_word(next_)) == (kMarked | (position_ + 1)) ? next_
+                                                                                     : nullptr;
+  }
+  /// front() gives it from now on. Precondition: marked_front().
+  RK_FN void unmark_front() const { rewrite_commit(); }
   /// front(), for who knows that it was committed: of one producer, what comes before something
   /// that peek() found.
   RK_FN SlotPointer slot() const { return next_; }
-  /// Stores what the commit word of front() holds. Precondition: front() was committed.
+  /// Stores what the commit word of front() holds. Precondition: it was committed.
   RK_FN void rewrite_commit() const {
     // relaxed: it says nothing new; the release in pop() comes after it
     store_relaxed<S>(Slots::commit_word(next_), position_ + 1);
@@ -203,6 +216,7 @@ class MpscProducer {
       if (claim_relaxed<S>(words_->tail, ticket, ticket + 1)) break;
     }
     position = ticket;
+    claimed_ = ticket + 1;
     return slots_.slot(ticket);
   }
   RK_FN void publish(SlotPointer slot, std::uint64_t position) {
@@ -218,6 +232,8 @@ class MpscProducer {
     return in_use(ticket) < slots_.capacity();
   }
   RK_FN std::uint64_t capacity() const { return slots_.capacity(); }
+  /// Behind this end's newest ticket.
+  RK_FN std::uint64_t claimed() const { return claimed_; }
   /// Exact while neither a producer nor the consumer moves.
   RK_FN std::uint64_t free_slots() const {
     // relaxed and acquire: as in has_room
@@ -234,6 +250,7 @@ class MpscProducer {
   Slots slots_{};
   RingWords* words_ = nullptr;
   std::uint64_t consumed_cache_ = 0;
+  std::uint64_t claimed_ = 0;
   Producers producers_ = Producers::many;
 };
 

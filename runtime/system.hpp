@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ringkernel/runtime/control.hpp>
+#include <ringkernel/runtime/pair_cell.hpp>
 #include <ringkernel/runtime/record.hpp>
 #include <ringkernel/runtime/ring.hpp>
 #include <ringkernel/runtime/slot.hpp>
@@ -135,6 +136,8 @@ struct WorkerView {
 
   CutChannel* channels;  ///< workers + 1, private: running counters
   InboxProducer* peers;  ///< 2 per worker, private: its sending ends to their inboxes, then control
+
+  PairCellEnd* cells;  ///< by worker, private; null: no cells
 
   StridedSlots k2h;
   RingWords* k2h_words;

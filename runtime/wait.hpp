@@ -80,13 +80,18 @@ class Backoff {
 #endif
   }
 
-  /// One round of the spinning stage; looks once where nobody asks.
+  /// Before an answer through a pair cell is looked for: whose turn it is would lose the cell's
+  /// line to who polls it. About as long as an answer takes at least.
+  static constexpr std::uint32_t kAnswerPauses = 4;
+
+  /// One round of the spinning stage, the second look after `pauses`; looks once where nobody asks.
   template <class IsThere>
-  RK_FN static bool look(IsThere is_there) {
+  RK_FN static bool look(IsThere is_there, [[maybe_unused]] std::uint32_t pauses = 1) {
 #if !defined(__CUDA_ARCH__) && !defined(RK_SCHEDULE_POINTS)
     for (std::uint32_t n = 1; n < kLooks; ++n) {
       if (is_there()) return true;
 #if defined(__x86_64__)
+      for (; pauses > 1; --pauses) __builtin_ia32_pause();
       __builtin_ia32_pause();
 #endif
     }

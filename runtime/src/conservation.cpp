@@ -20,14 +20,37 @@ std::uint64_t Runtime::Impl::waiting_in(const StridedSlots& ring, const RingWord
     return 0;
   const StridedSlots local{bytes.data(), ring.mask, ring.shift};
   std::uint64_t waiting = 0;
-  while (waiting < slots && StridedSlots::commit_word(local.slot(copy.consumed + waiting)) ==
-                                copy.consumed + waiting + 1)
-    ++waiting;
+  const auto is_committed = [&](std::uint64_t position) {
+    return (StridedSlots::commit_word(local.slot(position)) & ~kMarked) == position + 1;
+  };
+  while (waiting < slots && is_committed(copy.consumed + waiting)) ++waiting;
+  return waiting;
+}
+
+/// Messages in pair cells, read or not. Nobody moves any more.
+std::uint64_t Runtime::Impl::waiting_in_cells() const {
+  if (system.workers[0].cells == nullptr) return 0;
+  std::vector<PairCellEnd> ends(std::size_t{workers} * workers);
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    if (!executor->read(reinterpret_cast<std::byte*>(&ends[std::size_t{w} * workers]),
+                        reinterpret_cast<const std::byte*>(system.workers[w].cells),
+                        workers * sizeof(PairCellEnd)))
+      return 0;
+  }
+  std::uint64_t waiting = 0;
+  for (std::uint32_t w = 0; w < workers; ++w) {
+    for (std::uint32_t other = 0; other < workers; ++other) {
+      const PairCellEnd& end = ends[std::size_t{w} * workers + other];
+      waiting += end.state != PairCellEnd::Box::empty;
+      // what one end wrote last and the other one has not read
+      if (w < other) waiting += end.count != ends[std::size_t{other} * workers + w].count;
+    }
+  }
   return waiting;
 }
 
 Result<void> Runtime::Impl::audit() {
-  std::uint64_t waiting = 0;
+  std::uint64_t waiting = waiting_in_cells();
   for (const HostRing& ring : system.h2k) waiting += waiting_in(ring.slots, ring.words);
   for (std::uint32_t w = 0; w < workers; ++w) {
     const WorkerView& view = system.workers[w];

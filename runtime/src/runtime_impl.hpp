@@ -102,6 +102,7 @@ struct Runtime::Impl {
   /// After the workers have stopped: every message that was sent was received or lies in a queue.
   [[nodiscard]] Result<void> audit();
   [[nodiscard]] std::uint64_t waiting_in(const StridedSlots& ring, const RingWords* words) const;
+  [[nodiscard]] std::uint64_t waiting_in_cells() const;
   /// Whether every worker has looked at its queues since `marks` and could move nothing.
   [[nodiscard]] bool is_stuck() const;
   /// Workers that wait for each other, as "worker 0 (...) -> worker 1 (...) -> worker 0"; none:

@@ -103,6 +103,11 @@ std::uint64_t replay_slots(const SystemPlan& plan, const Capacities& capacity, s
          capacity.local_slots + capacity.control_slots + capacity.stash_slots;
 }
 
+/// Moves would have to carry the order between inboxes and cells along.
+bool has_cells(const SystemPlan& plan, std::uint32_t lanes) {
+  return lanes == 1 && !plan.movable && plan.workers >= 2 && plan.workers <= kMostCellWorkers;
+}
+
 struct Regions {
   DeviceControl* control;
   ActorEntry* actors;
@@ -113,6 +118,7 @@ struct Regions {
   InboxProducer* dispatcher_peers;
   std::byte* dispatcher_ring;
   std::byte* telemetry;
+  std::byte* cells;  ///< by the lower worker, then the higher one
   struct PerWorker {
     SaveUnit* units;
     std::byte* slots;
@@ -140,6 +146,8 @@ struct Regions {
     std::uint32_t* slab_free;
     CutChannel* channels;
     InboxProducer* peers;
+    PairCellEnd* cells;
+    std::byte* cell_boxes;
     std::byte* ring;
   };
   std::vector<PerWorker> workers;
@@ -177,6 +185,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
   r.dispatcher_peers = bump.take<InboxProducer>(2 * plan.workers);
   r.dispatcher_ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
   r.telemetry = bump.take<std::byte>(telemetry_bytes * plan.workers);
+  const std::uint32_t cell_ends = has_cells(plan, lanes) ? plan.workers : 0;
+  r.cells = bump.take<std::byte>(std::uint64_t{cell_ends} * cell_ends * kCellStride);
   for (std::uint32_t w = 0; w < plan.workers; ++w) {
     const std::uint64_t blocks = slab_blocks(capacity, workers[w]);
     Regions::PerWorker p{};
@@ -208,6 +218,8 @@ Regions device_regions(Bump& bump, const SystemPlan& plan, const Capacities& cap
     p.slab_free = bump.take<std::uint32_t>(blocks);
     p.channels = bump.take<CutChannel>(plan.workers + 1);
     p.peers = bump.take<InboxProducer>(2 * plan.workers);
+    p.cells = bump.take<PairCellEnd>(cell_ends);
+    p.cell_boxes = bump.take<std::byte>(std::uint64_t{cell_ends} * slot_bytes);
     p.ring = bump.take<std::byte>(capacity.snapshot_ring_bytes);
     r.workers.push_back(p);
   }
@@ -232,6 +244,23 @@ HostRegions host_regions(Bump& bump, const SystemPlan& plan, const Capacities& c
     r.workers.push_back(p);
   }
   return r;
+}
+
+/// The ends of a worker's pair cells.
+Result<void> place_cells(Executor& executor, const SystemPlan& plan, const Regions& regions,
+                         std::uint32_t w, std::uint32_t slot_bytes) {
+  std::vector<PairCellEnd> ends(plan.workers);
+  for (std::uint32_t other = 0; other < plan.workers; ++other) {
+    if (other == w) continue;
+    const std::uint64_t number =
+        std::uint64_t{std::min(w, other)} * plan.workers + std::max(w, other);
+    ends[other].line = regions.cells + number * kCellStride;
+    ends[other].box = regions.workers[w].cell_boxes + std::uint64_t{other} * slot_bytes;
+    ends[other].parity = w < other ? 0 : 1;
+  }
+  return executor.write(reinterpret_cast<std::byte*>(regions.workers[w].cells),
+                        reinterpret_cast<const std::byte*>(ends.data()),
+                        ends.size() * sizeof(PairCellEnd));
 }
 
 /// Gives the units their addresses and page hashes their sizes.
@@ -514,6 +543,10 @@ Result<PlacedSystem> build_system(Executor& executor, const SystemPlan& plan,
     view.slab_blocks = static_cast<std::uint32_t>(blocks);
     view.channels = d.channels;
     view.peers = d.peers;
+    if (has_cells(plan, executor.lanes())) {
+      RK_TRY(place_cells(executor, plan, device, w, slot_bytes));
+      view.cells = d.cells;
+    }
     view.k2h = strided(h.k2h, capacity.k2h_slots, slot_bytes);
     view.k2h_words = h.k2h_words;
     view.snapshot_ring = d.ring;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <set>
 #include <vector>
 
 namespace rk {
@@ -37,6 +38,10 @@ class LocalMail {
     self.host_inbox = {inbox_[1].data()->bytes, kInboxSlots - 1, 6};
     self.host_inbox_words = &inbox_words_[1];
     self.slot_bytes = slot_bytes;
+    self.cells = cells_.data();
+    cells_[kPeer] = {line_.bytes, box_.bytes, 0, 1};
+    peer_ = {line_.bytes, nullptr, 0, 0};
+    system.worker_count = 2;
     inboxes_ = {InboxProducer(self.inbox, self.inbox_words),
                 InboxProducer(self.host_inbox, self.host_inbox_words, Producers::one)};
     mailbox_ = OneLane(system, self);
@@ -54,7 +59,7 @@ class LocalMail {
     return header.source_sequence;
   }
   /// From another worker, or from the host.
-  void arrive(bool from_host, std::uint32_t sender) {
+  void arrive(bool from_host, std::uint32_t sender, bool is_marked = false) {
     std::uint64_t position = 0;
     std::byte* slot = inboxes_[from_host].try_claim(position, kInboxSlots);
     ASSERT_NE(slot, nullptr);
@@ -64,8 +69,20 @@ class LocalMail {
     std::memcpy(slot + sizeof(header.seq),
                 reinterpret_cast<std::byte*>(&header) + sizeof(header.seq),
                 sizeof(header) - sizeof(header.seq));
-    inboxes_[from_host].publish(slot, position);
+    inboxes_[from_host].publish(slot, is_marked ? position | kMarked : position);
   }
+  /// From the other worker, marked or not, as its outbox would do it.
+  void arrive_by_cell(std::uint32_t sender) {
+    ASSERT_TRUE(peer_.may_write());
+    MessageHeader header{};
+    header.src = ActorId::make(sender, 0);
+    header.source_sequence = ++sent_[sender];
+    std::memcpy(line_.bytes + sizeof(header.seq),
+                reinterpret_cast<std::byte*>(&header) + sizeof(header.seq),
+                sizeof(header) - sizeof(header.seq));
+    peer_.publish(inboxes_[0].claimed());
+  }
+  [[nodiscard]] bool other_may_answer() const { return cells_[kPeer].may_write(); }
   /// The next message and where it lies; handled with finish().
   MessageView next(Source& source) { return mailbox_.arrival(source); }
   /// The same within a burst.
@@ -90,6 +107,11 @@ class LocalMail {
   std::array<RingWords, 2> inbox_words_{};
   RingWords control_words_{};
   std::array<InboxProducer, 2> inboxes_;
+  static constexpr std::uint32_t kPeer = 0;  ///< these are the queues of worker 1
+  std::array<PairCellEnd, 2> cells_{};
+  Slot line_{};
+  Slot box_{};
+  PairCellEnd peer_{};
   OneLane mailbox_;
   std::map<std::uint32_t, std::uint32_t> sent_;
 };
@@ -184,6 +206,94 @@ TEST(Mailbox, TheCutFindsWhatTheHostSent) {
   ASSERT_TRUE(old);
   old.header().epoch = 1;
   EXPECT_FALSE(mail.mailbox().next_old(1));
+}
+
+/// Senders of what comes, in its order, until nothing is left.
+std::vector<std::uint32_t> all_senders(LocalMail& mail) {
+  std::vector<std::uint32_t> order;
+  Source source{};
+  while (const auto message = mail.next(source)) {
+    order.push_back(message.header().src.index());
+    mail.finish(source);
+  }
+  return order;
+}
+
+TEST(Mailbox, ACellsMessageComesAfterWhatItsWorkerHadPutIntoTheInbox) {
+  LocalMail mail;
+  mail.arrive(false, 1);
+  mail.arrive(false, 2);
+  mail.arrive_by_cell(3);
+  EXPECT_EQ(all_senders(mail), (std::vector<std::uint32_t>{1, 2, 3}));
+}
+
+TEST(Mailbox, AMarkedMessageComesAfterTheCells) {
+  LocalMail mail;
+  mail.arrive(false, 1);
+  mail.arrive_by_cell(2);
+  mail.arrive(false, 3, true);
+  mail.arrive(false, 4);
+  EXPECT_EQ(all_senders(mail), (std::vector<std::uint32_t>{1, 2, 3, 4}));
+}
+
+TEST(Mailbox, AMarkWithoutACellsMessageIsTakenOff) {
+  LocalMail mail;
+  mail.arrive_by_cell(1);
+  EXPECT_EQ(all_senders(mail), (std::vector<std::uint32_t>{1}));
+  mail.arrive(false, 2, true);
+  mail.arrive(false, 3);
+  EXPECT_EQ(all_senders(mail), (std::vector<std::uint32_t>{2, 3}));
+}
+
+TEST(Mailbox, ACellIsLookedAtWhileTheInboxIsNeverEmpty) {
+  LocalMail mail;
+  mail.arrive_by_cell(7);
+  std::uint32_t handled = 0;
+  Source source = Source::none;
+  for (; source != Source::cell; ++handled) {
+    ASSERT_LT(handled, 100u) << "the cell starves";
+    mail.arrive(false, 1);
+    ASSERT_TRUE(mail.next(source));
+    mail.finish(source);
+  }
+}
+
+TEST(Mailbox, ACellIsAnsweredOnlyByTheHandlerOfItsMessageOrAfterIt) {
+  LocalMail mail;
+  mail.arrive(false, 1);
+  mail.arrive_by_cell(2);
+  Source source{};
+  ASSERT_TRUE(mail.next(source));
+  ASSERT_EQ(source, Source::inbox);
+  EXPECT_FALSE(mail.other_may_answer());
+  mail.finish(source);
+  ASSERT_TRUE(mail.next(source));
+  ASSERT_EQ(source, Source::cell);
+  EXPECT_FALSE(mail.other_may_answer()) << "it may yet stay where it is";
+  mail.mailbox().take_in_hand();
+  EXPECT_TRUE(mail.other_may_answer());
+  mail.finish(source);
+  EXPECT_TRUE(mail.other_may_answer());
+}
+
+TEST(Mailbox, TheCutFindsWhatLiesInACellOrItsBox) {
+  for (const bool is_read : {false, true}) {
+    LocalMail mail;
+    mail.arrive(false, 1);
+    mail.arrive_by_cell(2);
+    mail.arrive(false, 3, true);
+    Source source{};
+    if (is_read) {
+      ASSERT_TRUE(mail.next(source));
+    }
+    mail.mailbox().begin_sweep();
+    std::set<std::uint32_t> found;
+    while (const auto old = mail.mailbox().next_old(1)) {
+      old.header().epoch = 1;
+      EXPECT_TRUE(found.insert(old.header().src.index()).second);
+    }
+    EXPECT_EQ(found, (std::set<std::uint32_t>{1, 2, 3})) << is_read;
+  }
 }
 
 TEST(Mailbox, ManyActorsTakeTheFifo) {

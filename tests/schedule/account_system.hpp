@@ -129,6 +129,7 @@ struct Coverage {
   std::uint64_t recorded_by_dispatcher = 0;
   std::uint64_t full_inboxes = 0;
   std::uint64_t set_aside = 0;
+  std::uint64_t by_cell = 0;  ///< messages that went through pair cells
   std::uint64_t moves = 0;
   std::uint64_t refused_moves = 0;
 };
@@ -242,6 +243,8 @@ class AccountSystem {
     for (std::uint32_t w = 0; w < workers_; ++w) {
       coverage_.full_inboxes += view.workers[w].status->full_inbox_total;
       coverage_.set_aside += view.workers[w].status->stash_total;
+      for (std::uint32_t other = w + 1; moves_ == 0 && other < workers_; ++other)
+        coverage_.by_cell += view.workers[w].cells[other].count;
     }
     lane.set_run_state(RunState::stopping);
   }
