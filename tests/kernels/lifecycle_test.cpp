@@ -87,7 +87,9 @@ TEST_P(BlockMisuse, IsAFaultAndNotADoubleFree) {
 }
 
 TEST(Lifecycle, ABudgetThatCanNeverBeGrantedIsRefusedAtOnce) {
-  auto runtime = Runtime::create(make_host_executor<Hoarder>(), {.workers = 1});
+  RuntimeOptions options{.workers = 1};
+  options.capacity.outbox_slots = 64;
+  auto runtime = Runtime::create(make_host_executor<Hoarder>(), options);
   ASSERT_FALSE(runtime);
   EXPECT_EQ(runtime.error().code, ErrorCode::invalid_argument);
   EXPECT_NE(runtime.error().message.find("outbox_slots"), std::string::npos);
