@@ -30,7 +30,7 @@ class MoveMail {
   template <class Visit>
   RK_FN static void for_each_place(Worker& w, Visit visit) {
     for_each_stashed(w, [&](std::uint64_t, const MessageView& message) { visit(message); });
-    for (const Source source : kOrdinary) w.mailbox_.visit(source, visit);
+    for_each_ordinary([&](Source source) { w.mailbox_.visit(source, visit); });
     w.mailbox_.visit(Source::control, visit);
   }
   template <class Visit>
@@ -72,7 +72,7 @@ class MoveMail {
     };
     count(block.ordinary, [&] {
       take_stashed(false);
-      for (const Source source : kOrdinary) mailbox.extract(source, take);
+      for_each_ordinary([&](Source source) { mailbox.extract(source, take); });
     });
     count(block.stashed, [&] { take_stashed(true); });
     count(block.controls, [&] { mailbox.extract(Source::control, take); });
@@ -140,14 +140,18 @@ class MoveMail {
     for_each_stashed(w, [&](std::uint64_t at, const MessageView& message) {
       if (take(message)) w.mailbox_.stash.remove(at, nullptr);
     });
-    for (const Source source : kOrdinary) w.mailbox_.extract(source, take);
+    for_each_ordinary([&](Source source) { w.mailbox_.extract(source, take); });
     w.mailbox_.extract(Source::control, take);
   }
 
  private:
   /// Queues of ordinary messages, in the order in which they are emptied.
-  static constexpr Source kOrdinary[] = {Source::replay, Source::express, Source::local,
-                                         Source::inbox, Source::host};
+  template <class Visit>
+  RK_FN static void for_each_ordinary(Visit visit) {
+    constexpr Source kQueues[] = {Source::replay, Source::express, Source::local, Source::inbox,
+                                  Source::host};
+    for (const Source source : kQueues) visit(source);
+  }
 
   /// The message's sender sent it to `to`.
   RK_FN static void readdress(Worker& w, const MessageView& message, std::uint32_t to) {
