@@ -85,7 +85,8 @@ class Batch {
       for (std::uint32_t n = 0; known && n < done.staged; ++n)
         send_staged(w, *done.slot, stage_of(w, i) + n * kSlotBytes);
       done.slot->flags &= static_cast<std::uint16_t>(~kSlotInBatch);
-      (void)w.finish(action.source, 0, done.message, *done.slot, done.outcome, known);
+      (void)Worker::Bursts::finish(w, action.source, 0, done.message, *done.slot, done.outcome,
+                                   known);
     }
     w.telemetry_.noted(action.batch - 1, 0);
   }

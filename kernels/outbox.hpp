@@ -2,8 +2,8 @@
 //
 // Invariants:
 //  1. A message counts as sent when it is stamped. From then on it is in exactly one place: an
-//  outbox entry, an inbox slot, the local FIFO, the stash, the replay list or the timer store of a
-//  worker, or a K2H slot.
+//  outbox entry, an inbox slot, a pair cell, the local FIFO, the stash, the replay list or the
+//  timer store of a worker, or a K2H slot.
 //  2. Messages to one inbox leave in the order in which they were stamped. A full inbox holds back
 //  only its own messages.
 //  3. A handler starts only when what it may send fits: claim() never fails.

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <ringkernel/hlc/clock.hpp>
+#include <ringkernel/kernels/burst.hpp>
 #include <ringkernel/kernels/context.hpp>
 #include <ringkernel/kernels/group.hpp>
 #include <ringkernel/kernels/intake.hpp>
@@ -75,7 +76,7 @@ class Worker {
         const auto& action = share_action(group);
         if (action.kind == Action::Kind::stop) return;
         n = perform(group, action, n);
-        if (action.kind != Action::Kind::handle || n > kBurst) break;
+        if (action.kind != Action::Kind::handle || n > Bursts::kMost) break;
         if (group.rank() == 0) decide_next();
       }
     }
@@ -220,6 +221,7 @@ class Worker {
   using Duty = TimerDuty<Worker>;
   using Report = StatusReport<Worker>;
   using Batches = Batch<Worker>;
+  using Bursts = Burst<Worker>;
   using Mail = Intake<Worker>;
   using Move = Moves<Worker>;
   using Types = Program;
@@ -229,6 +231,7 @@ class Worker {
   friend Duty;
   friend Report;
   friend Batches;
+  friend Bursts;
   friend Mail;
   friend Move;
   friend MoveMail<Worker>;
@@ -362,7 +365,7 @@ class Worker {
   /// `n`: actions of this burst so far; returns how many it is then.
   RK_FN RK_HOT std::uint32_t perform(Group& group, const Action& action, std::uint32_t n) {
     if (action.kind != Action::Kind::handle) return perform_rare(group, action), n + 1;
-    if (Group::kIsSingle || action.batch == 1) return handle(group, action, n);
+    if (Group::kIsSingle || action.batch == 1) return Bursts::handle(*this, group, action, n);
     Batches::handle(*this, group, action);
     return n + 1;
   }
@@ -394,140 +397,6 @@ class Worker {
     }
   }
 
-  /// Runs the handler of the action's message and then, on a group of one, of those after it as far
-  /// as they need nothing but their handlers. Returns how many of the burst are handled then: one
-  /// more than `n`, or more.
-  RK_FN RK_HOT std::uint32_t handle(Group& group, const Action& action, std::uint32_t n) {
-    const bool is_leader = group.rank() == 0;
-    if (action.crossed && !planted(Mutant::skip_message_record)) {
-      Cut::record(*this, group, action.message);
-      // if the handler fails the message stays, and is not to be recorded twice
-      if (is_leader) action.message.header().epoch = static_cast<std::uint16_t>(epoch_);
-    }
-    if (action.unit != nullptr && !planted(Mutant::handle_before_save))
-      Cut::save(*this, group, *action.unit);
-    const std::uint64_t start = is_leader && open() ? ticks() : 0;
-    if (is_leader) {
-      Program::Probe::entered();
-      telemetry_.begin(action.message.header(), action.slot, clock_.last);
-      telemetry_.entered();
-    }
-    MessageView message{action.message.slot, kSlotBytes};
-    SlotHeader* slot = action.slot;
-    Source source = action.source;
-    if (Group::kIsSingle && source == Source::cell) handle_from_cell();
-    bool is_roomy = false;
-    std::uint32_t told = 0;    // how many of the burst are counted
-    std::uint32_t waited = 0;  // of those that are not: found the worker idle
-    std::uint32_t waits = 0;
-    for (std::uint32_t end = 0;;) {  // of the plain ones; 0: the action's own
-      Context<Worker, Group> context(*this, group, *slot, message);
-      const bool known = Program::dispatch(slot->type, message.header().tag, slot_state(slot),
-                                           message.payload(), context);
-      group.sync();
-      ++n;
-      if (end != 0) {
-        if (context.outcome().fault != Fault::none || !known) {
-          count_plain(n - 1 - told, waited);
-          telemetry_.noted(1, 0);
-          (void)finish(source, 0, message, *slot, context.outcome(), known);
-          return n;
-        }
-        finish_plain(source, message, *slot, context.outcome().stops);
-      } else {
-        if (action.unit != nullptr && planted(Mutant::handle_before_save))
-          Cut::save(*this, group, *action.unit);
-        if (!is_leader) return n;
-        telemetry_.left();
-        if (start != 0) Cut::earn(*this, ticks() - start);
-        const bool is_done =
-            finish(source, action.stash_position, message, *slot, context.outcome(), known);
-        if constexpr (!Group::kIsSingle) return n;
-        if (!is_done || !Mail::may_go_on(*this, source)) return n;
-        is_roomy = Mail::has_room_for(*this, kBurst) &&
-                   (!Program::kAnySupervised || mailbox_.stash.empty());
-        end = n + telemetry_.left_before_due(kBurst);
-        if (end > kBurst) end = kBurst;
-        told = n;
-      }
-      const std::uint32_t type = slot->type;
-      std::byte* next = n < end ? Mail::next_plain(*this, source, slot, is_roomy) : nullptr;
-      const bool waits_for_it = next == nullptr;
-      if (waits_for_it) {
-        if (n >= kBurst || waits++ == kWaits) break;
-        next = Mail::await_plain(*this, source, slot, is_roomy, n >= end);
-        if (next == nullptr) break;
-        ++end;
-      }
-      message.slot = next;
-      if (slot->type != type) {
-        count_plain(n - told, waited);
-        told = n;
-        waited = 0;
-        telemetry_.turn_to(slot->type);
-      }
-      waited += waits_for_it;
-      is_calm_ = waits_for_it;
-      if (source == Source::cell) handle_from_cell();
-    }
-    count_plain(n - told, waited);
-    return n;
-  }
-
-  RK_FN RK_HOT void handle_from_cell() {
-    mailbox_.take_in_hand();
-    is_calm_ = true;
-  }
-
-  /// Lane 0, when a handler has returned. False if it failed.
-  RK_FN bool finish(Source source, std::uint64_t stash_position, MessageView message,
-                    SlotHeader& slot, HandlerOutcome outcome, bool known) {
-    if (!record_outcome(source, stash_position, message, slot, outcome, known)) return false;
-    if (source == Source::stash) mailbox_.stash.remove(stash_position, &slot);
-    count_received(message);
-    if (source != Source::stash) mailbox_.finish(source);
-    return end_handler(slot, outcome);
-  }
-  /// The same for a plain one whose handler did not fail; it counts with count_plain().
-  RK_FN RK_HOT void finish_plain(Source source, MessageView message, SlotHeader& slot, bool stops) {
-    ++slot.handled;
-    slot.touched_epoch = epoch_;
-    if (unsent_count_ > 0) give_back_unsent();
-    take_out(message);
-    slot.hlc = clock_.last.word;
-    mailbox_.finish(source);
-    if ((slot.flags & kSlotStepTimers) != 0) Duty::fire_steps(*this, slot);
-    if (stops) Life::end(*this, slot, kCodeStopped);
-  }
-  /// The newest plain messages, all to actors of one type: a burst counts them together. `waited`:
-  /// how many of them it waited for.
-  RK_FN void count_plain(std::uint32_t messages, std::uint32_t waited) {
-    received_ += messages;
-    telemetry_.noted(messages - waited, waited);
-    telemetry_.handled(messages, sent_ - sent_before_);
-    sent_before_ = sent_;
-  }
-  /// False: the handler failed, and its message was dealt with.
-  RK_FN bool record_outcome(Source source, std::uint64_t stash_position, MessageView message,
-                            SlotHeader& slot, HandlerOutcome outcome, bool known) {
-    slot.touched_epoch = epoch_;
-    telemetry_.handled(1, sent_ - sent_before_);
-    if (outcome.fault != Fault::none) telemetry_.failed();
-    sent_before_ = sent_;
-    if (unsent_count_ > 0) give_back_unsent();
-    if (outcome.fault != Fault::none || !known) {
-      if (Life::conclude(*this, source, stash_position, message, slot, outcome, known))
-        return false;
-    }
-    ++slot.handled;
-    slot.hlc = clock_.last.word;
-    return true;
-  }
-  RK_FN bool end_handler(SlotHeader& slot, HandlerOutcome outcome) {
-    if ((slot.flags & kSlotStepTimers) != 0) Duty::fire_steps(*this, slot);
-    if (outcome.stops) Life::end(*this, slot, kCodeStopped);
-    return outcome.fault == Fault::none;
-  }
   RK_FN void count_received(MessageView message) {
     ++received_;
     take_out(message);
@@ -606,9 +475,6 @@ class Worker {
     wall_ = hlc::at_wall(wall_clock_us() + static_cast<std::uint64_t>(clock_offset_us_));
   }
 
-  static constexpr std::uint32_t kBurst = 64;
-  /// Messages that a burst waits for: control, timers and the dispatcher have their turn after it.
-  static constexpr std::uint32_t kWaits = 16;
   /// Messages of the stash looked at in a turn, and before each message of a burst: what found no
   /// room in this turn will hardly find it one message later.
   static constexpr std::uint32_t kStashLooks = 16;
