@@ -47,7 +47,7 @@ std::unique_ptr<Runtime> make_talkers(std::uint32_t workers, std::uint32_t pairs
                                       std::uint64_t hops, RuntimeOptions options = {}) {
   options.placement = Placement::spread;
   auto runtime = make_runtime<Talker>({workers, 1}, std::move(options));
-  EXPECT_TRUE(runtime->spawn<Talker>(2 * pairs, [&](std::uint32_t i, Talker& talker) {
+  EXPECT_TRUE(runtime->spawn<Talker>(2 * pairs, [hops](std::uint32_t i, Talker& talker) {
     talker.other = {ActorId::make(i ^ 1, 0)};
     talker.last = hops;
   }));
