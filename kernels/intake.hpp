@@ -281,6 +281,8 @@ class Intake {
       if (slot->stashed == 0 || source == Source::stash) {
         if (source == Source::stash && w.mailbox_.stash.is_passed_over(*slot)) return false;
         if (can_go(w, *slot, message, source)) {
+          // first: before a cut that the answer belongs behind, its ask is not over
+          if (!planted(Mutant::answered_before_cut)) see_colour(w, message);
           TimerDuty<Worker>::drop(w, deadline);
           return prepare(w, action, source, message, *slot), true;
         }

@@ -25,6 +25,7 @@ enum class Mutant : int {
   cell_overtakes = 12,      ///< a pair cell's message does not wait for older ones in the inbox
   cell_overtaken = 13,      ///< younger ones in the inbox do not wait for a pair cell's message
   cell_answered = 14,       ///< a pair cell is written while the message before waits in the box
+  answered_before_cut = 15,  ///< a deadline ends before its answer makes the worker take a cut
 };
 
 constexpr bool planted(Mutant mutant) { return static_cast<int>(mutant) == RK_MUTANT; }

@@ -1,7 +1,7 @@
-// A tiny system of real workers for the scheduler: accounts that pass money on, and a host that
-// sends, begins a cut, drains the snapshot rings and, if it is told to, moves accounts between the
-// workers before the cut and after it. Memory is laid out once; reset() brings the first image
-// back.
+// A tiny system of real workers for the scheduler: accounts that pass money on and ask each other,
+// and a host that sends, begins a cut, drains the snapshot rings and, if it is told to, moves
+// accounts between the workers before the cut and after it. Memory is laid out once; reset() brings
+// the first image back.
 #pragma once
 
 #include "scheduler.hpp"
@@ -25,38 +25,80 @@ inline constexpr std::uint32_t kAccounts = 3;
 inline constexpr std::int64_t kStartBalance = 100;
 inline constexpr std::uint32_t kSends = 12;
 inline constexpr std::uint32_t kHops = 4;
-inline constexpr std::uint32_t kControlHop = 2;  ///< goes by the control lane
+inline constexpr std::uint32_t kControlHop = 2;       ///< goes by the control lane
+inline constexpr std::uint32_t kAskingHop = 3;        ///< asks somebody, too
+inline constexpr std::uint32_t kHandled = kHops + 3;  ///< for each message of the host
 inline constexpr std::int64_t kAmount = 10;
 
 struct Pay {
   static constexpr std::uint8_t tag = 1;
-  static constexpr std::uint32_t max_sends = 1;
+  static constexpr std::uint32_t max_sends = 2;
   static constexpr std::uint32_t max_host_sends = 0;
+  static constexpr std::uint32_t max_timers = 1;
   std::int64_t amount;
   std::uint32_t hops;
   std::uint32_t reserved;
 };
 
+struct Question {
+  static constexpr std::uint8_t tag = 2;
+  static constexpr std::uint32_t max_sends = 1;
+  static constexpr std::uint32_t max_host_sends = 0;
+};
+struct Answer {
+  static constexpr std::uint8_t tag = 3;
+  static constexpr std::uint32_t max_sends = 0;
+  static constexpr std::uint32_t max_host_sends = 0;
+};
+
 struct Account {
-  using messages = handles<Pay>;
+  using messages = handles<Pay, Question, Answer, AskExpired>;
   std::int64_t balance;
+  std::uint32_t asked;
+  std::uint32_t answered;
   /// Sequence of each sender's newest message, by lane; last: the host.
   std::uint32_t newest[2][kAccounts + 1];
 
   template <class Ctx>
   RK_FN void on(const Pay& pay, Ctx& ctx) {
-    const ActorId from = ctx.sender();
-    const bool is_control = (ctx.message().header().flags & kFlagControl) != 0;
-    std::uint32_t& newest_of = newest[is_control][from == kHostId ? kAccounts : from.index()];
-    require(ctx.source_sequence() > newest_of, "two messages of a pair and lane changed places");
-    newest_of = ctx.source_sequence();
+    check_order(ctx);
     balance += pay.amount;
     if (pay.hops == 0) return;
     balance -= pay.amount;
     const std::uint32_t to = (ctx.self().index() + 1 + pay.hops % 2) % kAccounts;
     const ref<Account> next{ActorId::make(to, 0)};
     const Pay rest{pay.amount, pay.hops - 1, 0};
+    if (pay.hops == kAskingHop) {
+      ++asked;
+      (void)ctx.ask(next, Question{}, kNeverUs);
+    }
     pay.hops == kControlHop ? ctx.send_control(next, rest) : ctx.send(next, rest);
+  }
+  template <class Ctx>
+  RK_FN void on(const Question&, Ctx& ctx) {
+    check_order(ctx);
+    ctx.reply(Answer{});
+  }
+  template <class Ctx>
+  RK_FN void on(const Answer&, Ctx& ctx) {
+    check_order(ctx);
+    ++answered;
+  }
+  template <class Ctx>
+  RK_FN void on(const AskExpired&, Ctx&) {
+    testing::fail("an ask expired");
+  }
+
+ private:
+  static constexpr std::uint64_t kNeverUs = std::uint64_t{1} << 40;
+
+  template <class Ctx>
+  RK_FN void check_order(Ctx& ctx) {
+    const ActorId from = ctx.sender();
+    const bool is_control = (ctx.message().header().flags & kFlagControl) != 0;
+    std::uint32_t& newest_of = newest[is_control][from == kHostId ? kAccounts : from.index()];
+    require(ctx.source_sequence() > newest_of, "two messages of a pair and lane changed places");
+    newest_of = ctx.source_sequence();
   }
 };
 
@@ -147,7 +189,8 @@ class AccountSystem {
     plan.capacity = {.inbox_slots = 2,
                      .control_slots = 2,
                      .outbox_slots = 2,
-                     .stash_slots = 8,
+                     .stash_slots = 32,  // holds all there is: nobody waits for ever
+                     .timer_slots = 16,
                      .slab_blocks = 0,
                      .slab_block_bytes = 16,
                      .h2k_slots = 2,
@@ -198,6 +241,25 @@ class AccountSystem {
   static constexpr std::uint32_t kEpoch = 1;
   static constexpr std::uint32_t kPatience = 6000;  ///< host turns without news; none needs so many
 
+  /// What the records of a cut add up to.
+  struct Cut {
+    std::int64_t money = 0;
+    std::uint64_t pending = 0;    ///< asks without an answer, as the accounts know it
+    std::uint64_t questions = 0;  ///< recorded, or their answers
+    std::uint64_t deadlines = 0;
+
+    void add(const Account& account) {
+      money += account.balance;
+      pending += account.asked - account.answered;
+    }
+    void add(const MessageView& message) {
+      const std::uint8_t tag = message.header().tag;
+      if (tag == Pay::tag) money += reinterpret_cast<const Pay*>(message.payload())->amount;
+      questions += tag == Question::tag || tag == Answer::tag;
+      deadlines += message.route().message_kind() == MessageKind::ask_deadline;
+    }
+  };
+
   void wait(std::uint64_t turns) {
     while (turns-- > 0) yield_point();
   }
@@ -224,11 +286,11 @@ class AccountSystem {
     const std::vector<CutChannel> channels = lane.begin_cut(kEpoch);
     lane.publish_cut(0);
     checkpoint::CutLedger ledger(workers_, channels);
-    money_ = 0;
+    cut_ = {};
     positions_.assign(workers_ + 1, 0);
     for (auto i = static_cast<std::uint32_t>(sends_before); i < kSends; ++i) send(lane, i);
     bool is_closed = false;
-    for (std::uint32_t idle = 0; !is_closed || handled() != kSends * (kHops + 1); ++idle) {
+    for (std::uint32_t idle = 0; !is_closed || handled() != kSends * kHandled; ++idle) {
       require(idle < kPatience, is_closed ? "a message is lost" : "the cut is never complete");
       for (std::uint32_t s = 0; s <= workers_; ++s) drain(view, s, ledger);
       if (!is_closed && ledger.complete()) {
@@ -296,7 +358,10 @@ class AccountSystem {
 
   void check_money(std::uint64_t sends_before) const {
     const auto sent = static_cast<std::int64_t>(sends_before) * kAmount;
-    require(money_ == kStartBalance * kAccounts + sent, "money of the cut is not what was there");
+    require(cut_.money == kStartBalance * kAccounts + sent,
+            "money of the cut is not what was there");
+    require(cut_.pending == cut_.deadlines, "an ask of the cut has no deadline, or too many");
+    require(cut_.pending == cut_.questions, "an ask of the cut is not on its way");
     std::int64_t total = 0;
     for (const ActorEntry& entry : placed_.actors) {
       if (is_account(*entry.slot))
@@ -331,14 +396,13 @@ class AccountSystem {
         for (std::uint64_t at = 0; at < header.length;) {
           const auto& slot = *reinterpret_cast<const SlotHeader*>(payload + at);
           if (is_account(slot))
-            money_ += reinterpret_cast<const Account*>(payload + at + sizeof(SlotHeader))->balance;
+            cut_.add(*reinterpret_cast<const Account*>(payload + at + sizeof(SlotHeader)));
           at += slot_stride(slot.state_bytes, slot.field_bytes);
         }
         return ledger.add_slots(header);
       case RecordKind::message:
         ++(header.stream < workers_ ? coverage_.recorded_by_workers
                                     : coverage_.recorded_by_dispatcher);
-        money_ += reinterpret_cast<const Pay*>(payload + sizeof(MessageHeader))->amount;
         return add_message(
             MessageView{const_cast<std::byte*>(payload), placed_.device.message_slot_bytes},
             ledger);
@@ -346,7 +410,8 @@ class AccountSystem {
     }
   }
 
-  static Result<void> add_message(const MessageView& message, checkpoint::CutLedger& ledger) {
+  Result<void> add_message(const MessageView& message, checkpoint::CutLedger& ledger) {
+    cut_.add(message);
     return ledger.add_message(message.header(), message.route());
   }
 
@@ -359,7 +424,7 @@ class AccountSystem {
   std::vector<std::uint8_t> owners_;  ///< the same
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<AccountWorker>> running_;
-  std::int64_t money_ = 0;
+  Cut cut_;
   Coverage coverage_;
   std::vector<std::uint64_t> positions_;  ///< of the drain, per stream
 };
