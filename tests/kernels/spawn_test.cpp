@@ -112,8 +112,12 @@ TEST_P(Spawning, CutsBetweenBirthsHoldEveryMessage) {
   expect_ok(runtime->stop());
 }
 
-TEST_P(Spawning, APlaceWhoseGenerationsAreUsedUpIsRetired) {
-  if (GetParam().lanes != 1) GTEST_SKIP() << "thousands of generations";
+/// Thousands of lives take too long for groups of threads.
+class ManyLives : public testing::TestWithParam<Shape> {};
+INSTANTIATE_TEST_SUITE_P(Shapes, ManyLives, testing::Values(Shape{1, 1}, Shape{2, 1}, Shape{3, 1}),
+                         shape_name);
+
+TEST_P(ManyLives, RetireAPlaceWhoseGenerationsAreUsedUp) {
   auto runtime = make_runtime<Tree>(GetParam());
   runtime->on_output<Born>([](const Born&, const OutputInfo&) {});
   expect_ok(runtime->reserve<Tree>(GetParam().workers));

@@ -193,7 +193,7 @@ inline flush(w) {
 #define TO(w) ((w + at) % WORKERS)
 #define CHOOSE(m) skip
 #endif
-/* Worker::handle and finish; takes `m` from the front of `queue`. */
+/* Burst::handle and finish; takes `m` from the front of `queue`. */
 #define HANDLE(w, queue, width, count) \
   m = queue[w * width]; \
   REMOVE_FIRST(queue, width, w, count); \
